@@ -1,0 +1,38 @@
+# Everything runs in .venv, made from the lock. `make demo` and `make test` need Python 3.11 and make.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test test-slow lint lock clean
+
+setup: $(READY)
+
+# The lock was resolved by uv; --no-deps, since pip would refuse tfx-bsl's pins (see README).
+$(READY): requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/idp-tf demo --workdir demo-workdir
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Needs uv; re-resolves every pin.
+lock:
+	uv pip compile setup.cfg --all-extras --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo-workdir
