@@ -1,0 +1,169 @@
+"""Training batches: bucketed by length, with one sampled negative for each positive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from idp_tf.data.schema import PAD_ID
+from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Int32Array, Sequences
+from idp_tf.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Batch = dict[str, Int32Array]
+
+_BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+FIELDS = ("item_ids", "positive_ids", "negative_ids")
+
+
+class TrainingBatches:
+    """Batches of next-item prediction at every position, reproducible epoch by epoch.
+
+    Epoch ``e`` depends on ``(seed, e)`` alone: which users meet in a batch, the order
+    of batches, and the negatives, drawn anew for each epoch, uniform over the user's
+    ``item_ranges`` and never an item of the user's training history. Users with one
+    training item have nothing to predict and are left out.
+
+    Args:
+        sequences: Whole sequences; the last two items of each are never shown.
+        num_items: Items 1 … num_items.
+        batch_size: Users in a batch.
+        max_length: The most recent positions of a user that are trained on.
+        seed: Seed of order and negatives.
+        item_ranges: (num_users, 2), first and last item id that a user's negatives may
+            have; all items if None. Merged domains give each user the own domain's.
+
+    Raises:
+        DataError: if no user can be trained on, or one has touched all items of the range.
+
+    Example:
+        >>> s = Sequences(np.array([1, 2, 3, 4, 5], np.int32), np.array([0, 5]))
+        >>> batches = TrainingBatches(s, num_items=9, batch_size=2, max_length=4)
+        >>> batch = next(batches.epoch(0))
+        >>> batch["item_ids"], batch["positive_ids"]
+        (array([[0, 0, 1, 2]], dtype=int32), array([[0, 0, 2, 3]], dtype=int32))
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        num_items: int,
+        *,
+        batch_size: int = 256,
+        max_length: int = 50,
+        seed: int = 0,
+        item_ranges: npt.ArrayLike | None = None,
+    ):
+        self.num_items = num_items
+        self.batch_size = batch_size
+        self.max_length = max_length
+        self.seed = seed
+        self._training = sequences.truncated(LEAVE_OUT_TRAIN)
+        self._users = np.flatnonzero(self._training.lengths >= 2)
+        if not len(self._users):
+            raise DataError(
+                "no user has two training items",
+                remedy="training needs users with at least four interactions",
+            )
+        if item_ranges is None:
+            ranges = np.tile([1, num_items], (sequences.num_users, 1))
+        else:
+            ranges = np.asarray(item_ranges, np.int64)
+        owners = np.repeat(np.arange(sequences.num_users), self._training.lengths)
+        self._owners = owners
+        self._low, self._high = ranges[owners, 0], ranges[owners, 1]
+        self._touched = np.unique(self._key(owners, np.asarray(self._training.values)))
+        self._check_ranges(ranges)
+        self._buckets = self._bucket_users()
+
+    @property
+    def num_targets(self) -> int:
+        """Positions that are trained on in one epoch."""
+        lengths = self._training.lengths[self._users] - 1
+        return int(np.minimum(lengths, self.max_length).sum())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return sum(-(-len(users) // self.batch_size) for _, users in self._buckets)
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """The batches of one epoch."""
+        rng = np.random.default_rng((self.seed, epoch))
+        negatives = Sequences(self._draw_negatives(rng), self._training.offsets)
+        plan: list[tuple[int, npt.NDArray[np.int64]]] = []
+        for length, users in self._buckets:
+            shuffled = rng.permutation(users)
+            starts = range(0, len(users), self.batch_size)
+            plan += [(length, shuffled[i : i + self.batch_size]) for i in starts]
+        for index in rng.permutation(len(plan)):
+            length, users = plan[index]
+            yield self._assemble(users, length, negatives)
+
+    def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
+        """An endless ``tf.data`` stream of epochs, for ``fit`` with ``steps_per_epoch``.
+
+        Args:
+            first_epoch: The epoch with which it begins, so that a resumed run goes on.
+        """
+        import tensorflow as tf
+
+        def stream() -> Iterator[Batch]:
+            epoch = first_epoch
+            while True:
+                yield from self.epoch(epoch)
+                epoch += 1
+
+        spec = tf.TensorSpec([None, None], tf.int32)
+        return tf.data.Dataset.from_generator(
+            stream, output_signature=dict.fromkeys(FIELDS, spec)
+        ).prefetch(4)
+
+    def _key(
+        self, users: npt.NDArray[np.int64], items: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.int64]:
+        return users.astype(np.int64) * (self.num_items + 1) + items
+
+    def _check_ranges(self, ranges: npt.NDArray[np.int64]) -> None:
+        distinct = np.bincount(self._touched // (self.num_items + 1), minlength=len(ranges))
+        exhausted = np.flatnonzero(distinct >= ranges[:, 1] - ranges[:, 0] + 1)
+        if len(exhausted):
+            raise DataError(
+                f"user {exhausted[0]} has touched all {distinct[exhausted[0]]} items that "
+                "negatives are drawn from",
+                remedy="a domain needs more items than its busiest user has touched",
+            )
+
+    def _bucket_users(self) -> list[tuple[int, npt.NDArray[np.int64]]]:
+        lengths = np.minimum(self._training.lengths[self._users] - 1, self.max_length)
+        edges = np.array([*(b for b in _BUCKETS if b < self.max_length), self.max_length])
+        bucket = np.searchsorted(edges, lengths)
+        return [
+            (int(edges[b]), self._users[bucket == b]) for b in np.unique(bucket)
+        ]
+
+    def _draw_negatives(self, rng: np.random.Generator) -> Int32Array:
+        negatives = rng.integers(self._low, self._high, endpoint=True)
+        pending = np.arange(len(negatives))
+        while len(pending):
+            keys = self._key(self._owners[pending], negatives[pending])
+            at = np.minimum(np.searchsorted(self._touched, keys), len(self._touched) - 1)
+            pending = pending[self._touched[at] == keys]
+            negatives[pending] = rng.integers(
+                self._low[pending], self._high[pending], endpoint=True
+            )
+        return negatives.astype(np.int32)
+
+    def _assemble(
+        self, users: npt.NDArray[np.int64], length: int, negatives: Sequences
+    ) -> Batch:
+        item_ids = self._training.left_padded(users, length, leave_out=1)
+        real = item_ids != PAD_ID
+        positive_ids = np.where(real, self._training.left_padded(users, length), PAD_ID)
+        negative_ids = np.where(real, negatives.left_padded(users, length), PAD_ID)
+        return dict(zip(FIELDS, (item_ids, positive_ids, negative_ids), strict=True))

@@ -1,0 +1,7 @@
+"""Keras layers (tf_keras) that the sequence models are built from."""
+
+from idp_tf.layers.attention import CausalSelfAttention
+from idp_tf.layers.dropout import CountedDropout
+from idp_tf.layers.transformer import CausalTransformer
+
+__all__ = ["CausalSelfAttention", "CausalTransformer", "CountedDropout"]

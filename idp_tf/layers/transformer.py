@@ -1,0 +1,127 @@
+"""SASRec's stack of causal transformer layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from idp_tf.layers.attention import CausalSelfAttention
+from idp_tf.layers.dropout import CountedDropout
+
+_SEEDS_PER_LAYER = 16
+
+
+@tf_keras.utils.register_keras_serializable("idp_tf")
+class CausalTransformer(tf_keras.layers.Layer):
+    """Position embeddings and ``num_layers`` causal transformer layers (eq. 2).
+
+    Inputs are padded on the left, and positions are counted from the end: the most
+    recent item has position 0 whatever the padding, so a batch may be as short as
+    its longest sequence and padding changes nothing.
+
+    Args:
+        num_layers: Number of layers.
+        num_heads: Attention heads in each.
+        max_length: Longest sequence that has position embeddings.
+        dropout: Rate of all dropouts.
+        seed: Seed of initial weights and dropout.
+
+    Call arguments:
+        inputs: Item embeddings, (batch, length, dim), length <= max_length.
+        padding_mask: (batch, length) bool, True where there is an item.
+
+    Returns:
+        (batch, length, dim); the last position represents the user.
+
+    Reference: Kang and McAuley 2018 (layer norm before each sublayer, ReLU, an inner
+    width equal to the embedding's); ID-centric Pre-training, eq. 2.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_heads: int,
+        max_length: int,
+        dropout: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.max_length = max_length
+        self.dropout = dropout
+        self.seed = seed
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Creates position embeddings and layers."""
+        width = int(input_shape[-1])
+        self.positions = self.add_weight(
+            name="positions",
+            shape=(self.max_length, width),
+            initializer=tf_keras.initializers.RandomNormal(stddev=0.02, seed=self.seed),
+        )
+        self.input_dropout = CountedDropout(self.dropout, seed=self.seed + 1)
+        self.blocks = [
+            _TransformerBlock(
+                self.num_heads, self.dropout, self.seed + _SEEDS_PER_LAYER * (i + 1), name=f"block_{i}"
+            )
+            for i in range(self.num_layers)
+        ]
+        self.output_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8, name="output_norm")
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
+        """Encodes; see the class."""
+        length = tf.shape(inputs)[1]
+        recent_last = tf.reverse(self.positions[:length], axis=[0])
+        hidden = self.input_dropout(inputs + recent_last, training=training)
+        for block in self.blocks:
+            hidden = block(hidden, padding_mask, training=training)
+        return self.output_norm(hidden)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__``."""
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "max_length": self.max_length,
+            "dropout": self.dropout,
+            "seed": self.seed,
+        }
+
+
+class _TransformerBlock(tf_keras.layers.Layer):
+    """Attention and a two-layer network, each normalised before and added after."""
+
+    def __init__(self, num_heads: int, dropout: float, seed: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_heads, self.dropout, self.seed = num_heads, dropout, seed
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        width = int(input_shape[-1])
+        glorot = tf_keras.initializers.GlorotUniform
+        self.attention_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
+        self.attention = CausalSelfAttention(self.num_heads, self.dropout, self.seed)
+        self.attention_dropout = CountedDropout(self.dropout, seed=self.seed + 5)
+        self.network_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
+        self.inner = tf_keras.layers.Dense(
+            width, activation="relu", kernel_initializer=glorot(self.seed + 6)
+        )
+        self.outer = tf_keras.layers.Dense(width, kernel_initializer=glorot(self.seed + 7))
+        self.inner_dropout = CountedDropout(self.dropout, seed=self.seed + 8)
+        self.outer_dropout = CountedDropout(self.dropout, seed=self.seed + 9)
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
+        attended = self.attention(self.attention_norm(inputs), padding_mask, training=training)
+        hidden = inputs + self.attention_dropout(attended, training=training)
+        inner = self.inner_dropout(self.inner(self.network_norm(hidden)), training=training)
+        return hidden + self.outer_dropout(self.outer(inner), training=training)

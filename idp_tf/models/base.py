@@ -1,0 +1,145 @@
+"""What every sequence model is: item embeddings, an encoder, and BPR."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+import tf_keras
+
+from idp_tf.data.schema import PAD_ID
+from idp_tf.errors import WorkdirError
+from idp_tf.losses import bpr_loss
+
+Batch = dict[str, tf.Tensor]
+
+_CONFIG_FILE = "model.json"
+_WEIGHTS_FILE = "model.weights.h5"
+_INITIAL_STDDEV = 0.02
+
+
+class SequenceModel(tfrs.Model):
+    """A retrieval model over item sequences, trained by ``model.fit``.
+
+    The score of an item is the dot product of its embedding with the user's
+    representation, which is the encoder's output at the last position (eq. 1, 2).
+
+    Args:
+        num_items: Items 1 … num_items; 0 is padding.
+        embedding_dim: Width of item embeddings.
+        max_length: Longest history that the encoder reads.
+        encoder: A layer called as ``encoder(embeddings, padding_mask=…, training=…)``
+            that maps (batch, length, dim) to the same shape.
+        embeddings_initializer: Initializer of the (num_items + 1, embedding_dim) table,
+            such as ``MatchedEmbeddings``.
+        seed: Seed of the item embeddings.
+
+    Training batches are dictionaries of int32 (batch, length) arrays, padded on the
+    left: ``item_ids``, ``positive_ids`` (what followed each item; 0 where nothing is
+    to be learned) and ``negative_ids``.
+    """
+
+    def __init__(
+        self,
+        num_items: int,
+        embedding_dim: int,
+        max_length: int,
+        encoder: tf_keras.layers.Layer,
+        embeddings_initializer: Any = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        # Config
+        self.num_items = num_items
+        self.embedding_dim = embedding_dim
+        self.max_length = max_length
+        self.seed = seed
+
+        # Layers
+        self.item_embedding = tf_keras.layers.Embedding(
+            num_items + 1,
+            embedding_dim,
+            embeddings_initializer=embeddings_initializer
+            or tf_keras.initializers.RandomNormal(stddev=_INITIAL_STDDEV, seed=seed),
+            name="item_embedding",
+        )
+        self.encoder = encoder
+        self.loss_tracker = tf_keras.metrics.Mean(name="bpr")
+
+        # Weights exist from here on, so that they can be copied and loaded.
+        self(np.full((1, 2), PAD_ID, np.int32))
+
+    def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Encodes every prefix: (batch, length) int32 -> (batch, length, dim)."""
+        item_ids = tf.convert_to_tensor(item_ids)
+        padding_mask = tf.not_equal(item_ids, PAD_ID)
+        embeddings = self.item_embedding(item_ids)
+        # The padding row may hold anything; nothing of it goes in.
+        embeddings *= tf.cast(padding_mask, embeddings.dtype)[..., None]
+        return self.encoder(embeddings, padding_mask=padding_mask, training=training)
+
+    @tf.function(reduce_retracing=True)
+    def encode_users(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """User representations: (batch, length) int32, padded on the left -> (batch, dim)."""
+        return self(item_ids, training=False)[:, -1]
+
+    def item_vectors(self) -> tf.Tensor:
+        """What user representations are multiplied with, (num_items + 1, dim); row 0 is padding."""
+        return tf.convert_to_tensor(self.item_embedding.embeddings)
+
+    def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
+        """BPR at every position of a training batch (eq. 3)."""
+        hidden = self(inputs["item_ids"], training=training)
+        # One look-up for both: one gradient of the table instead of two.
+        targets = self.item_embedding(tf.stack([inputs["positive_ids"], inputs["negative_ids"]]))
+        scores = tf.reduce_sum(hidden[None] * targets, axis=-1)
+        mask = tf.not_equal(inputs["positive_ids"], PAD_ID)
+        loss = bpr_loss(scores[0], scores[1], mask)
+        self.loss_tracker.update_state(loss)
+        return loss
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that rebuild the model, but for the initializer."""
+        return {
+            "num_items": self.num_items,
+            "embedding_dim": self.embedding_dim,
+            "max_length": self.max_length,
+            "seed": self.seed,
+        }
+
+
+def save_model(model: SequenceModel, folder: str | Path) -> None:
+    """Writes a model's class, config and weights into a folder that is made for it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_weights(folder / _WEIGHTS_FILE)
+    description = {
+        "class": tf_keras.utils.get_registered_name(type(model)),
+        "config": model.get_config(),
+    }
+    (folder / _CONFIG_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+
+def load_model(folder: str | Path) -> SequenceModel:
+    """Reads what ``save_model`` wrote.
+
+    Raises:
+        WorkdirError: if the folder holds no whole model.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / _CONFIG_FILE).read_text(encoding="utf-8"))
+        model_class = tf_keras.utils.get_registered_object(description["class"])
+        model = model_class.from_config(description["config"])
+        model.load_weights(folder / _WEIGHTS_FILE)
+    except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        raise WorkdirError(
+            f"no whole model: {error}", where=folder, remedy="delete the folder and run again"
+        ) from error
+    assert isinstance(model, SequenceModel)
+    return model

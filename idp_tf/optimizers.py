@@ -1,0 +1,47 @@
+"""Optimizers (tf_keras)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+import tf_keras
+
+
+@tf_keras.utils.register_keras_serializable("idp_tf")
+class LazyAdam(tf_keras.optimizers.Adam):
+    """Adam that touches only the rows of an embedding table that a batch used.
+
+    Plain Adam decays the moments of every row at every step and so walks the whole
+    table, whose cost grows with the catalogue. Here rows without a gradient keep
+    their moments and their values; dense variables are updated as by Adam.
+
+    Reference: Kingma and Ba 2015; the lazy form is that of TensorFlow Addons.
+
+    Example:
+        >>> table = tf.Variable([[1.0], [1.0]])
+        >>> optimizer = LazyAdam(0.1)
+        >>> gradient = tf.IndexedSlices(tf.constant([[2.0]]), tf.constant([1]), [2, 1])
+        >>> _ = optimizer.apply_gradients([(gradient, table)])
+        >>> table.numpy().round(3).tolist()
+        [[1.0], [0.9]]
+    """
+
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """Updates one variable; sparse gradients arrive with unique indices."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            super().update_step(gradient, variable)
+            return
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        beta_1 = tf.constant(self.beta_1, variable.dtype)
+        beta_2 = tf.constant(self.beta_2, variable.dtype)
+        corrected = tf.sqrt(1 - tf.pow(beta_2, step)) / (1 - tf.pow(beta_1, step))
+        rate = tf.cast(self.learning_rate, variable.dtype) * corrected
+
+        slot = self._index_dict[self._var_key(variable)]
+        momentum, velocity = self._momentums[slot], self._velocities[slot]
+        rows, values = gradient.indices, gradient.values
+        new_momentum = beta_1 * tf.gather(momentum, rows) + (1 - beta_1) * values
+        new_velocity = beta_2 * tf.gather(velocity, rows) + (1 - beta_2) * tf.square(values)
+        momentum.scatter_update(tf.IndexedSlices(new_momentum, rows))
+        velocity.scatter_update(tf.IndexedSlices(new_velocity, rows))
+        change = rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
+        variable.scatter_sub(tf.IndexedSlices(change, rows))
