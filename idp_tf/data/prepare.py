@@ -1,0 +1,256 @@
+"""Preparation: from what the files say to chronological sequences (section 3.1).
+
+The steps, each counted in the manifest:
+
+1. Labels are implicit: an interaction is a 1, whatever its rating was.
+2. Rows that repeat user, item and timestamp are dropped; a user who comes back to
+   an item at another time keeps both interactions.
+3. k-core: users and items with fewer than ``k_core`` interactions go, until all
+   that are left have enough.
+4. Users with fewer than 3 interactions go (one each to train, validate and test).
+   This matters for ``k_core`` below 3 only; items are then held to ``k_core`` again,
+   so the outcome is the largest set in which users have ``max(3, k_core)`` and items
+   ``k_core`` interactions. With ``k_core=1`` no item goes but those that only dropped
+   users had touched.
+5. Interactions are put in the order of their time; ``ties`` says how those of the
+   same time are ordered.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from idp_tf.data.domain import Domain
+from idp_tf.data.filters import (
+    FilterRecord,
+    Interactions,
+    first_of_repeated,
+    iterated_core,
+)
+from idp_tf.data.readers.raw import RawDomain
+from idp_tf.data.schema import COLUMNS, IdMap
+from idp_tf.data.sequences import MIN_LENGTH, Sequences
+from idp_tf.data.store import content_hash, load_domain, write_domain
+from idp_tf.data.titles import clean_titles
+from idp_tf.errors import DataError, EmptyDomainError, SettingsError
+
+__all__ = ["Ties", "load_domain", "prepare_domain", "write_domain"]
+
+Ties = Literal["random", "id", "source"]
+TIES: tuple[Ties, ...] = ("random", "id", "source")
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_domain(
+    raw: RawDomain, *, k_core: int = 5, ties: Ties = "random", seed: int = 0
+) -> Domain:
+    """Filters, orders and codes a domain.
+
+    Users and items get their internal ids in the order of their external ids as text, so the
+    order of the rows in the files changes nothing (except with ``ties="source"``).
+
+    Args:
+        raw: What a reader gave.
+        k_core: Least interactions of a user and of an item; 1 keeps all items.
+        ties: Interactions of a user at the same time stand in a ``random`` order that depends
+            on the seed, the user and the item alone; in the order of item ids (as text), ``id``;
+            or as in the file, ``source``.
+        seed: The seed of that random order.
+
+    Returns:
+        The prepared domain, its manifest filled.
+
+    Raises:
+        SettingsError: for an impossible ``k_core`` or ``ties``.
+        EmptyDomainError: if nothing is left.
+        DataError: if there are no timestamps and ``ties`` is not ``"source"``, or an item of an
+            interaction is not among the items.
+    """
+    _check_settings(k_core, ties)
+    users, items = _sorted_ids(raw)
+    interactions = _coded(raw, users, items, ties)
+    kept, records = _filtered(interactions, len(items), k_core, raw.name)
+    ordered = _ordered(kept, ties, seed)
+    sequences, user_codes, item_codes = _sequences(ordered)
+    titles = _titles(raw, items)[item_codes].to_list()
+    ids = IdMap(items[item_codes])
+    user_ids = users[user_codes].to_list()
+    manifest = _manifest(raw, interactions, len(items), records, k_core, ties, seed)
+    manifest["after"] = ordered.counts()
+    manifest["untitled_items"] = titles.count("")
+    manifest["ties"] = _tie_shares(ordered, sequences)
+    manifest["hash"] = content_hash(sequences, ids.external_ids, titles, user_ids)
+    logger.info("prepared %s: %s", raw.name, manifest["after"])
+    return Domain(raw.name, ids, titles, user_ids, sequences, manifest)
+
+
+def _check_settings(k_core: int, ties: str) -> None:
+    if k_core < 1:
+        raise SettingsError(
+            f"k_core is {k_core}", remedy="give at least 1, which keeps all items"
+        )
+    if ties not in TIES:
+        raise SettingsError(
+            f"ties is {ties!r}", remedy=f"choose one of {', '.join(TIES)}"
+        )
+
+
+def _sorted_ids(raw: RawDomain) -> tuple[pl.Series, pl.Series]:
+    if not raw.interactions.height:
+        raise EmptyDomainError("the domain has no interactions", where=raw.name)
+    users = raw.interactions[COLUMNS.user_id].unique().sort()
+    items = raw.items[COLUMNS.item_id].unique().sort()
+    if len(items) != raw.items.height:
+        raise DataError("an item id stands there twice", where=raw.name)
+    return users, items
+
+
+def _coded(
+    raw: RawDomain, users: pl.Series, items: pl.Series, ties: Ties
+) -> Interactions:
+    """Codes are positions in the sorted ids."""
+    times = raw.interactions[COLUMNS.timestamp].cast(pl.Float64)
+    if times.null_count():
+        if ties != "source" or times.null_count() < len(times):
+            raise DataError(
+                f"{times.null_count()} of {len(times)} interactions have no timestamp",
+                where=raw.name,
+                remedy="give all a timestamp; if none has one, ties='source' keeps the file's order",
+            )
+        times = times.fill_null(0.0)
+    return Interactions(
+        _codes(raw.interactions[COLUMNS.user_id], users),
+        _codes(raw.interactions[COLUMNS.item_id], items, raw.name),
+        times.to_numpy(),
+        np.arange(len(times)),
+    )
+
+
+def _codes(values: pl.Series, ids: pl.Series, where: str = "") -> npt.NDArray[np.int32]:
+    codes = values.cast(pl.Enum(ids), strict=False)
+    if codes.null_count():
+        unknown = values.filter(codes.is_null())[0]
+        raise DataError(f"the item {unknown!r} is not among the items", where=where)
+    return codes.to_physical().cast(pl.Int32).to_numpy()
+
+
+def _filtered(
+    interactions: Interactions, listed_items: int, least: int, name: str
+) -> tuple[Interactions, list[FilterRecord]]:
+    """Steps 2 to 4; what each dropped adds up to the difference of before and after."""
+    counts = interactions.counts()
+    listed = {**counts, "items": listed_items}
+    records = [FilterRecord.between("items without interactions", {}, listed, counts)]
+    kept = interactions.take(first_of_repeated(interactions))
+    records.append(FilterRecord.between("repeated rows", {}, counts, kept.counts()))
+    for title, minimum in (
+        ("k-core", {"user_minimum": least, "item_minimum": least}),
+        (
+            "shortest sequence",
+            {"user_minimum": max(least, MIN_LENGTH), "item_minimum": least},
+        ),
+    ):
+        before = kept.counts()
+        index, rounds = iterated_core(kept.users, kept.items, **minimum)
+        kept = kept.take(index)
+        if not len(index):
+            raise EmptyDomainError(
+                f"nothing is left of {before} after the filter '{title}' with {minimum}",
+                where=name,
+                remedy="lower k_core, or bring more interactions",
+            )
+        parameters = {**minimum, "rounds": rounds}
+        records.append(FilterRecord.between(title, parameters, before, kept.counts()))
+    return kept, records
+
+
+def _ordered(kept: Interactions, ties: Ties, seed: int) -> Interactions:
+    """By user and time; then ``ties`` decides, then the item, then the row."""
+    keys: list[npt.NDArray[Any]] = [kept.rows, kept.items]
+    if ties == "source":
+        keys = [kept.rows]
+    elif ties == "random":
+        keys.append(_tie_keys(kept, seed))
+    return kept.take(np.lexsort((*keys, kept.times, kept.users)))
+
+
+def _tie_keys(kept: Interactions, seed: int) -> npt.NDArray[np.uint64]:
+    """A hash of seed, user and item (codes before any filter, so no filter changes it)."""
+    state = _mixed(np.full(1, seed, np.uint64))
+    state = _mixed(state ^ kept.users.astype(np.uint64))
+    return _mixed(state ^ kept.items.astype(np.uint64))
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea and Flood 2014), in arithmetic modulo 2**64."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _sequences(
+    ordered: Interactions,
+) -> tuple[Sequences, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Internal ids; also the codes of the users and of the items that are left."""
+    user_lengths, item_counts = np.bincount(ordered.users), np.bincount(ordered.items)
+    user_codes, item_codes = np.flatnonzero(user_lengths), np.flatnonzero(item_counts)
+    internal = np.cumsum(item_counts > 0)
+    offsets = np.concatenate([[0], np.cumsum(user_lengths[user_codes])]).astype(
+        np.int64
+    )
+    values = internal[ordered.items].astype(np.int32)
+    return Sequences(values, offsets), user_codes, item_codes
+
+
+def _titles(raw: RawDomain, items: pl.Series) -> pl.Series:
+    """Clean titles in the order of the sorted item ids."""
+    table = raw.items.sort(COLUMNS.item_id)
+    if not table[COLUMNS.item_id].equals(items):
+        raise DataError("items and ids are out of step", where=raw.name)
+    return clean_titles(table[COLUMNS.title])
+
+
+def _tie_shares(ordered: Interactions, sequences: Sequences) -> dict[str, float]:
+    with_previous = np.zeros(len(ordered.users) + 1, np.bool_)
+    with_previous[1:-1] = (ordered.users[1:] == ordered.users[:-1]) & (
+        ordered.times[1:] == ordered.times[:-1]
+    )
+    tied = with_previous[:-1] | with_previous[1:]
+    return {
+        "tied_interactions": round(float(tied.mean()), 6),
+        "users_with_tied_last_item": round(
+            float(tied[sequences.offsets[1:] - 1].mean()), 6
+        ),
+    }
+
+
+def _manifest(
+    raw: RawDomain,
+    interactions: Interactions,
+    listed_items: int,
+    records: list[FilterRecord],
+    k_core: int,
+    ties: Ties,
+    seed: int,
+) -> dict[str, Any]:
+    return {
+        "domain": raw.name,
+        "sources": [source.as_dict() for source in raw.sources],
+        "parameters": {
+            "k_core": k_core,
+            "min_length": MIN_LENGTH,
+            "ties": ties,
+            # The seed decides the order of ties alone.
+            "seed": seed if ties == "random" else None,
+        },
+        "dropped_by_reading": raw.dropped,
+        "before": {**interactions.counts(), "items": listed_items},
+        "filters": [record.as_dict() for record in records],
+    }
