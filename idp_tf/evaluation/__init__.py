@@ -1,0 +1,21 @@
+"""The evaluation room: leave-one-out ranking, its two protocols, floors and significance."""
+
+from __future__ import annotations
+
+from idp_tf.evaluation.floors import nearest_title_scorer, popularity_scorer
+from idp_tf.evaluation.negatives import sample_negatives
+from idp_tf.evaluation.protocol import DEFAULT_PROTOCOLS, evaluate
+from idp_tf.evaluation.ranking import Scorer
+from idp_tf.evaluation.significance import Significance, compare_systems, paired_test
+
+__all__ = [
+    "DEFAULT_PROTOCOLS",
+    "Scorer",
+    "Significance",
+    "compare_systems",
+    "evaluate",
+    "nearest_title_scorer",
+    "paired_test",
+    "popularity_scorer",
+    "sample_negatives",
+]
