@@ -68,9 +68,7 @@ class FilterRecord:
         after: dict[str, int],
     ) -> FilterRecord:
         """The record of a filter that left ``after`` of ``before``."""
-        return cls(
-            name, parameters, {what: before[what] - after[what] for what in before}
-        )
+        return cls(name, parameters, {what: before[what] - after[what] for what in before})
 
     def as_dict(self) -> dict[str, Any]:
         """The record as the manifest holds it."""

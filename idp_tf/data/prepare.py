@@ -92,13 +92,9 @@ def prepare_domain(
 
 def _check_settings(k_core: int, ties: str) -> None:
     if k_core < 1:
-        raise SettingsError(
-            f"k_core is {k_core}", remedy="give at least 1, which keeps all items"
-        )
+        raise SettingsError(f"k_core is {k_core}", remedy="give at least 1, which keeps all items")
     if ties not in TIES:
-        raise SettingsError(
-            f"ties is {ties!r}", remedy=f"choose one of {', '.join(TIES)}"
-        )
+        raise SettingsError(f"ties is {ties!r}", remedy=f"choose one of {', '.join(TIES)}")
 
 
 def _sorted_ids(raw: RawDomain) -> tuple[pl.Series, pl.Series]:
@@ -111,9 +107,7 @@ def _sorted_ids(raw: RawDomain) -> tuple[pl.Series, pl.Series]:
     return users, items
 
 
-def _coded(
-    raw: RawDomain, users: pl.Series, items: pl.Series, ties: Ties
-) -> Interactions:
+def _coded(raw: RawDomain, users: pl.Series, items: pl.Series, ties: Ties) -> Interactions:
     """Codes are positions in the sorted ids."""
     times = raw.interactions[COLUMNS.timestamp].cast(pl.Float64)
     if times.null_count():
@@ -202,9 +196,7 @@ def _sequences(
     user_lengths, item_counts = np.bincount(ordered.users), np.bincount(ordered.items)
     user_codes, item_codes = np.flatnonzero(user_lengths), np.flatnonzero(item_counts)
     internal = np.cumsum(item_counts > 0)
-    offsets = np.concatenate([[0], np.cumsum(user_lengths[user_codes])]).astype(
-        np.int64
-    )
+    offsets = np.concatenate([[0], np.cumsum(user_lengths[user_codes])]).astype(np.int64)
     values = internal[ordered.items].astype(np.int32)
     return Sequences(values, offsets), user_codes, item_codes
 
@@ -225,9 +217,7 @@ def _tie_shares(ordered: Interactions, sequences: Sequences) -> dict[str, float]
     tied = with_previous[:-1] | with_previous[1:]
     return {
         "tied_interactions": round(float(tied.mean()), 6),
-        "users_with_tied_last_item": round(
-            float(tied[sequences.offsets[1:] - 1].mean()), 6
-        ),
+        "users_with_tied_last_item": round(float(tied[sequences.offsets[1:] - 1].mean()), 6),
     }
 
 

@@ -76,9 +76,7 @@ def load_domain(folder: Path) -> Domain:
         domain.sequences, domain.item_ids.external_ids, domain.titles, domain.user_ids
     )
     if found != domain.manifest["hash"]:
-        raise _damaged(
-            folder, f"its hash is {found}, the manifest says {domain.manifest['hash']}"
-        )
+        raise _damaged(folder, f"its hash is {found}, the manifest says {domain.manifest['hash']}")
     return domain
 
 
@@ -122,9 +120,7 @@ def _take_place(fresh: Path, folder: Path) -> None:
 
 
 def _load_files(folder: Path) -> Domain:
-    manifest: dict[str, Any] = json.loads(
-        (folder / MANIFEST).read_text(encoding="utf-8")
-    )
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     items = pl.read_parquet(folder / _ITEMS)
     users = pl.read_parquet(folder / _USERS)
     if "hash" not in manifest:

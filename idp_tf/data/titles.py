@@ -31,9 +31,7 @@ def clean_titles(titles: pl.Series) -> pl.Series:
     )
 
 
-def replace_tokens(
-    texts: pl.Series, pattern: str, decode: Callable[[str], str]
-) -> pl.Series:
+def replace_tokens(texts: pl.Series, pattern: str, decode: Callable[[str], str]) -> pl.Series:
     """Replaces every match of a pattern by what ``decode`` makes of it.
 
     ``decode`` runs once for each distinct match. The replacement itself is one

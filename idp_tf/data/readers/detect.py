@@ -76,9 +76,7 @@ def read_domain(
     """
     root = Path(data_dir)
     if not root.is_dir():
-        raise MissingDataError(
-            "there is no such folder", where=root, remedy="check the path"
-        )
+        raise MissingDataError("there is no such folder", where=root, remedy="check the path")
     without_items: tuple[Layout, Path] | None = None
     for layout in LAYOUTS:
         items = _find(root, name, layout.items)
@@ -100,8 +98,7 @@ def list_domains(data_dir: str | Path) -> list[str]:
     folders = {
         path.name
         for path in root.iterdir()
-        if path.is_dir()
-        and any(_matches(path, path.name, _interactions(x)) for x in LAYOUTS)
+        if path.is_dir() and any(_matches(path, path.name, _interactions(x)) for x in LAYOUTS)
     }
     return sorted(folders | set(_flat_names(root)))
 
@@ -127,21 +124,13 @@ def _find(
     return files[0] if files else None
 
 
-def _matches(
-    folder: Path, name: str, kinds: tuple[tuple[str, ...], tuple[str, ...]]
-) -> list[Path]:
+def _matches(folder: Path, name: str, kinds: tuple[tuple[str, ...], tuple[str, ...]]) -> list[Path]:
     """Files that carry the name; in the domain's own folder, failing those, any that fit."""
     patterns, unlike = kinds
-    others = {
-        path for pattern in unlike for path in folder.glob(pattern.format(name="*"))
-    }
+    others = {path for pattern in unlike for path in folder.glob(pattern.format(name="*"))}
     own_folder = folder.name == name
     for stem in (name, "*") if own_folder else (name,):
-        found = {
-            path
-            for pattern in patterns
-            for path in folder.glob(pattern.format(name=stem))
-        }
+        found = {path for pattern in patterns for path in folder.glob(pattern.format(name=stem))}
         files = sorted(path for path in found - others if path.is_file())
         if files:
             return files
@@ -164,9 +153,7 @@ def _looked_for(layout: Layout, name: str) -> str:
     return f"{layout.form} ({' with '.join(kinds)})".replace("{name}", name)
 
 
-def _no_items(
-    root: Path, name: str, layout: Layout, interactions: Path
-) -> MissingDataError:
+def _no_items(root: Path, name: str, layout: Layout, interactions: Path) -> MissingDataError:
     return MissingDataError(
         f"the file of titles is missing: beside {interactions.name} there is no"
         f" {' or '.join(layout.items)}".replace("{name}", name),

@@ -166,9 +166,7 @@ def first_line(file: Path, encoding: str = "utf-8") -> str:
     return ""
 
 
-def split_fields(
-    lines: pl.DataFrame, separator: str, names: list[str], file: Path
-) -> pl.DataFrame:
+def split_fields(lines: pl.DataFrame, separator: str, names: list[str], file: Path) -> pl.DataFrame:
     """Splits lines that have no quoting into columns.
 
     Args:
@@ -217,20 +215,13 @@ def _chunks(stream: _Readable, raw: IO[bytes], file: Path) -> Iterator[bytes]:
     """Reads block after block; shows progress by the bytes of the file itself."""
     size, last_log = file.stat().st_size, time.monotonic()
     console = Console(stderr=True)
-    with Progress(
-        console=console, transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(f"reading {file.name}", total=size)
         while chunk := _read(stream, file):
             bar.update(task, completed=raw.tell())
-            if (
-                time.monotonic() - last_log > _LOG_EVERY_SECONDS
-                and not sys.stderr.isatty()
-            ):
+            if time.monotonic() - last_log > _LOG_EVERY_SECONDS and not sys.stderr.isatty():
                 last_log = time.monotonic()
-                logger.info(
-                    "reading %s: %d of %d MiB", file.name, raw.tell() >> 20, size >> 20
-                )
+                logger.info("reading %s: %d of %d MiB", file.name, raw.tell() >> 20, size >> 20)
             yield chunk
 
 

@@ -132,9 +132,7 @@ def assemble(
 
 
 def _refuse_empty(frame: pl.DataFrame, column: str, file: Path) -> None:
-    empty = frame.filter(
-        pl.col(column).is_null() | (pl.col(column).str.strip_chars() == "")
-    )
+    empty = frame.filter(pl.col(column).is_null() | (pl.col(column).str.strip_chars() == ""))
     if empty.height:
         raise RowError(
             file=file,
@@ -145,9 +143,7 @@ def _refuse_empty(frame: pl.DataFrame, column: str, file: Path) -> None:
         )
 
 
-def _concatenated(
-    blocks: Iterable[pl.DataFrame], file: Path, what: str
-) -> pl.DataFrame:
+def _concatenated(blocks: Iterable[pl.DataFrame], file: Path, what: str) -> pl.DataFrame:
     frames = [block for block in blocks if block.height]
     if not frames:
         raise EmptyDomainError(f"there are no {what} in the file", where=file)
@@ -194,9 +190,7 @@ def _without_unknown(
     if options.unknown_items == "drop":
         kept = table.filter(known)
         if not kept.height:
-            raise EmptyDomainError(
-                "every interaction is with an unknown item", where=files[0]
-            )
+            raise EmptyDomainError("every interaction is with an unknown item", where=files[0])
         return kept, items, unknown.height
     untitled = unknown.unique(item_id, keep="first", maintain_order=True)
     rows = untitled.select(item_id, pl.lit("").alias(COLUMNS.title), LINE)
