@@ -35,9 +35,9 @@ def replace_tokens(texts: pl.Series, pattern: str, decode: Callable[[str], str])
     """Replaces every match of a pattern by what ``decode`` makes of it.
 
     ``decode`` runs once for each distinct match. The replacement itself is one
-    left-to-right pass that takes the longest token at each place, so it agrees with
-    ``re.sub`` for patterns whose matches begin with a character (``&``, a backslash)
-    that stands at the beginning of a match only.
+    left-to-right pass that takes the longest token at each place. That agrees with
+    ``re.sub`` where a shorter match is never followed by what would make it a longer
+    one, as with HTML references and with escapes of Python literals.
 
     Args:
         texts: Strings, none null.

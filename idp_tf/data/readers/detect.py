@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from idp_tf.data.readers.amazon_2014 import read_amazon_2014
+from idp_tf.data.readers.amazon_2018 import read_amazon_2018
+from idp_tf.data.readers.amazon_2023 import read_amazon_2023
+from idp_tf.data.readers.json_lines import is_json_object
+from idp_tf.data.readers.movielens import read_movielens
 from idp_tf.data.readers.raw import DEFAULT_OPTIONS, RawDomain, ReadOptions
 from idp_tf.data.readers.recbole import read_recbole
+from idp_tf.data.readers.table import read_table
 from idp_tf.errors import DataError, MissingDataError
 
 
@@ -49,9 +56,41 @@ def _packed(*patterns: str) -> tuple[str, ...]:
     return tuple(pattern + end for pattern in patterns for end in ("", ".gz"))
 
 
+def _tables(stem: str) -> tuple[str, ...]:
+    return (*_packed(f"{stem}.csv"), f"{stem}.parquet")
+
+
+_AMAZON_REVIEWS = _packed(
+    "{name}.json",
+    "{name}_5.json",
+    "reviews_{name}.json",
+    "reviews_{name}_5.json",
+    "ratings_{name}.csv",
+    "{name}.csv",
+)
+_AMAZON_METADATA = _packed("meta_{name}.json")
+
 LAYOUTS: tuple[Layout, ...] = (
     Layout("RecBole", _packed("{name}.inter"), _packed("{name}.item"), read_recbole),
+    Layout("MovieLens", _packed("ratings.dat"), _packed("movies.dat"), read_movielens),
+    Layout("tables", _tables("interactions"), _tables("items"), read_table),
+    Layout(
+        "Amazon 2023",
+        _packed("{name}.jsonl", "{name}.csv"),
+        _packed("meta_{name}.jsonl"),
+        read_amazon_2023,
+    ),
+    # 2014 and 2018 name their files alike and differ in how metadata are written.
+    Layout("Amazon 2018", _AMAZON_REVIEWS, _AMAZON_METADATA, read_amazon_2018, is_json_object),
+    Layout(
+        "Amazon 2014",
+        _AMAZON_REVIEWS,
+        _AMAZON_METADATA,
+        read_amazon_2014,
+        lambda items_file: not is_json_object(items_file),
+    ),
 )
+"""All layouts, in the order in which they are tried."""
 
 
 def read_domain(
@@ -128,8 +167,8 @@ def _matches(folder: Path, name: str, kinds: tuple[tuple[str, ...], tuple[str, .
     """Files that carry the name; in the domain's own folder, failing those, any that fit."""
     patterns, unlike = kinds
     others = {path for pattern in unlike for path in folder.glob(pattern.format(name="*"))}
-    own_folder = folder.name == name
-    for stem in (name, "*") if own_folder else (name,):
+    exact = glob.escape(name)
+    for stem in (exact, "*") if folder.name == name else (exact,):
         found = {path for pattern in patterns for path in folder.glob(pattern.format(name=stem))}
         files = sorted(path for path in found - others if path.is_file())
         if files:
@@ -149,8 +188,11 @@ def _flat_names(root: Path) -> Iterator[str]:
 
 
 def _looked_for(layout: Layout, name: str) -> str:
-    kinds = (" or ".join(kind) for kind in (layout.interactions, layout.items))
-    return f"{layout.form} ({' with '.join(kinds)})".replace("{name}", name)
+    plain = (
+        " or ".join(pattern for pattern in kind if not pattern.endswith(".gz"))
+        for kind in (layout.interactions, layout.items)
+    )
+    return f"{layout.form} ({' with '.join(plain)})".replace("{name}", name)
 
 
 def _no_items(root: Path, name: str, layout: Layout, interactions: Path) -> MissingDataError:
@@ -166,7 +208,7 @@ def _nothing(root: Path, name: str) -> MissingDataError:
     looked = "; ".join(_looked_for(layout, name) for layout in LAYOUTS)
     domains = ", ".join(list_domains(root)) or "none"
     return MissingDataError(
-        f"no domain {name!r}; looked in {name}/ and in the folder itself for {looked}",
+        f"no domain {name!r}; looked in {name}/ and in the folder itself, plain or .gz, for {looked}",
         where=root,
         remedy=f"domains found there: {domains}",
     )

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
-
-from idp_tf.data.readers.files import LINE, first_line, read_blocks, split_fields
+from idp_tf.data.readers.delimited import delimited_interactions, delimited_rows
+from idp_tf.data.readers.files import first_line
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
     ReadOptions,
     assemble,
-    checked_interactions,
     checked_items,
 )
 from idp_tf.data.schema import COLUMNS
-from idp_tf.errors import MissingDataError
+from idp_tf.errors import DataError, MissingDataError
 
 SEPARATOR = "\t"
 
@@ -53,20 +50,23 @@ def read_recbole(
         https://recbole.io/docs/user_guide/data/atomic_files.html
     """
     wanted = [COLUMNS.user_id, COLUMNS.item_id, COLUMNS.timestamp]
-    interactions = (
-        checked_interactions(rows.select(*wanted, LINE), interactions_file)
-        for rows in _rows(interactions_file, _field_names(interactions_file, wanted))
-    )
+    names = _field_names(interactions_file, wanted)
+    interactions = delimited_interactions(interactions_file, SEPARATOR, names, header=True)
     names = _with_title(_field_names(items_file, [COLUMNS.item_id]), items_file)
     items = (
-        checked_items(rows.select(COLUMNS.item_id, COLUMNS.title, LINE), items_file)
-        for rows in _rows(items_file, names)
+        checked_items(rows, items_file)
+        for rows in delimited_rows(items_file, SEPARATOR, names, header=True)
     )
     return assemble(name, interactions, items, (interactions_file, items_file), options)
 
 
 def _field_names(file: Path, wanted: list[str]) -> list[str]:
     names = [typed.partition(":")[0] for typed in first_line(file).split(SEPARATOR)]
+    twice = sorted({column for column in names if names.count(column) > 1})
+    if twice:
+        raise DataError(
+            f"the header names {twice[0]!r} twice", where=file, remedy="name every column once"
+        )
     missing = [column for column in wanted if column not in names]
     if missing:
         raise MissingDataError(
@@ -89,11 +89,3 @@ def _with_title(names: list[str], file: Path) -> list[str]:
             remedy="name the titles' column title:token_seq",
         )
     return [COLUMNS.title if column == titles[0] else column for column in names]
-
-
-def _rows(file: Path, names: list[str]) -> Iterator[pl.DataFrame]:
-    for block in read_blocks(file):
-        lines = block.lines()
-        if block.first_line == 1:
-            lines = lines.filter(pl.col(LINE) > 1)
-        yield split_fields(lines, SEPARATOR, names, file)

@@ -1,0 +1,80 @@
+"""Amazon reviews, 2018 (Ni, Li and McAuley 2019): JSON lines, or ratings as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+from idp_tf.data.readers.delimited import delimited_interactions
+from idp_tf.data.readers.json_lines import json_rows
+from idp_tf.data.readers.raw import (
+    DEFAULT_OPTIONS,
+    RawDomain,
+    ReadOptions,
+    assemble,
+    checked_interactions,
+    checked_items,
+)
+from idp_tf.data.schema import COLUMNS
+
+_REVIEW_FIELDS = {
+    "reviewerID": COLUMNS.user_id,
+    "asin": COLUMNS.item_id,
+    "unixReviewTime": COLUMNS.timestamp,
+}
+_RATING_COLUMNS = [COLUMNS.item_id, COLUMNS.user_id, "rating", COLUMNS.timestamp]
+
+
+def read_amazon_2018(
+    name: str,
+    interactions_file: Path,
+    items_file: Path,
+    options: ReadOptions = DEFAULT_OPTIONS,
+) -> RawDomain:
+    """Reads ``Category.json`` (or ``Category.csv``) and ``meta_Category.json``, plain or ``.gz``.
+
+    Reviews are JSON lines (``reviewerID``, ``asin``, ``unixReviewTime``); the rating-only files
+    are CSV without a header, **item, user**, rating, timestamp. Metadata are JSON lines (``asin``,
+    ``title``). The published metadata repeat some items: see ``ReadOptions.repeated_items``.
+
+    Args:
+        name: The domain's name.
+        interactions_file: Reviews, or ratings if the name holds ``.csv``.
+        items_file: Metadata.
+        options: What to do about gaps.
+
+    Returns:
+        The domain as it stands there.
+
+    Raises:
+        MissingDataError: for a missing file.
+        RowError: for a row that cannot be parsed.
+        DataError: for a broken gzip file, repeated or unknown items.
+        EmptyDomainError: if there are no rows.
+
+    Source:
+        https://nijianmo.github.io/amazon/
+    """
+    interactions = (
+        delimited_interactions(interactions_file, ",", _RATING_COLUMNS)
+        if is_csv(interactions_file)
+        else review_interactions(interactions_file)
+    )
+    items = (
+        checked_items(rows, items_file)
+        for rows in json_rows(items_file, {"asin": COLUMNS.item_id, "title": COLUMNS.title})
+    )
+    return assemble(name, interactions, items, (interactions_file, items_file), options)
+
+
+def is_csv(file: Path) -> bool:
+    """Whether a file's name says that it is CSV, packed or not."""
+    return file.name.removesuffix(".gz").endswith(".csv")
+
+
+def review_interactions(file: Path) -> Iterator[pl.DataFrame]:
+    """Reviews as JSON lines, the same in 2014 and 2018."""
+    for rows in json_rows(file, _REVIEW_FIELDS):
+        yield checked_interactions(rows, file)
