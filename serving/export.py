@@ -1,0 +1,16 @@
+"""Exports: the recommender and the matcher as SavedModels, each exact and with ScaNN.
+
+An op that a server lacks fails the load of the whole model, and a stock TF-Serving has
+no ScaNN: so the two forms are two SavedModels, never one with a switch.
+"""
+
+from serving.export_recommender import RECOMMENDER, RECOMMENDER_SCANN, export_recommender
+from serving.model_config import CONFIG_FILE, write_models_config
+
+__all__ = [
+    "CONFIG_FILE",
+    "RECOMMENDER",
+    "RECOMMENDER_SCANN",
+    "export_recommender",
+    "write_models_config",
+]
