@@ -82,7 +82,7 @@ def _read_columns(file: Path, names: Mapping[str, str], ours: tuple[str, ...]) -
     """Reads columns as text under our names, with line numbers."""
     require_file(file)
     try:
-        table = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
+        table, lines = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
         wanted = {column: names[column] for column in ours if column in names}
         for theirs in wanted.values():
             if theirs not in table.columns:
@@ -92,29 +92,29 @@ def _read_columns(file: Path, names: Mapping[str, str], ours: tuple[str, ...]) -
                     remedy="say by `columns` what the column is called",
                 )
         text = [pl.col(theirs).cast(pl.String).alias(column) for column, theirs in wanted.items()]
-        return table.select(*text, LINE)
+        return table.select(text).with_columns(lines)
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"cannot be read as a table: {error}", where=file, remedy="mend the file"
         ) from error
 
 
-def _read_parquet(file: Path) -> pl.DataFrame:
-    return pl.read_parquet(file).with_row_index(LINE, offset=1)
+def _read_parquet(file: Path) -> tuple[pl.DataFrame, pl.Series]:
+    table = pl.read_parquet(file)
+    return table, pl.int_range(1, table.height + 1, dtype=pl.UInt32, eager=True).alias(LINE)
 
 
-def _read_csv(file: Path) -> pl.DataFrame:
-    """All columns as text; ``line`` counts the line feeds inside quoted fields, too."""
+def _read_csv(file: Path) -> tuple[pl.DataFrame, pl.Series]:
+    """All columns as text, and lines, which count the line feeds inside quoted fields, too."""
     data = b"\n".join(block.data for block in read_blocks(file)).rstrip(b"\r\n")
     if not data:
         raise EmptyDomainError("the file is empty", where=file)
     table = pl.read_csv(io.BytesIO(data), infer_schema=False)
+    lines = pl.int_range(2, table.height + 2, dtype=pl.UInt32, eager=True).alias(LINE)
     if table.height == data.count(b"\n"):
-        return table.with_row_index(LINE, offset=2)
-    inside = pl.sum_horizontal(
-        pl.all().str.count_matches("\n", literal=True).fill_null(0).cast(pl.UInt32)
-    )
-    feeds = table.select(inside.alias("feeds"))["feeds"]
-    header = sum(column.count("\n") for column in table.columns)
-    first = pl.int_range(len(feeds), dtype=pl.UInt32) + 2 + header
-    return table.with_columns((first + feeds.cum_sum() - feeds).alias(LINE))
+        return table, lines
+    feeds = table.select(
+        pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0)).alias(LINE)
+    )[LINE].cast(pl.UInt32)
+    in_header = sum(column.count("\n") for column in table.columns)
+    return table, lines + in_header + feeds.cum_sum() - feeds
