@@ -57,6 +57,14 @@ class TrainSettings(_Settings):
     )
 
 
+class FineTuneSettings(TrainSettings):
+    """Training on the target, the same for every system; chosen on validation if there is a grid."""
+
+    learning_rate_grid: tuple[float, ...] = Field(
+        (), description="train with each and keep the best on validation; empty: learning_rate"
+    )
+
+
 class MatcherSettings(_Settings):
     """The Cross-domain ID Matcher (sections 2.4.1 and 2.4.2)."""
 
@@ -125,7 +133,7 @@ class Settings(_Settings):
     prepare: PrepareSettings = PrepareSettings()
     model: ModelSettings = ModelSettings()
     pretrain: TrainSettings = TrainSettings()
-    fine_tune: TrainSettings = TrainSettings()
+    fine_tune: FineTuneSettings = FineTuneSettings()
     matcher: MatcherSettings = MatcherSettings()
     transfer: TransferSettings = TransferSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -142,7 +150,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Section 3.2 for what it states; [CLS] and title length are SimCSE's.
     "paper": {
         "pretrain": {"patience": 20, "epochs": 500},
-        "fine_tune": {"patience": 20, "epochs": 500},
+        "fine_tune": {
+            "patience": 20,
+            "epochs": 500,
+            "learning_rate_grid": [1e-3, 3e-4, 1e-4, 3e-5],
+        },
         "matcher": {"pooling": "cls"},
         "transfer": {"norm": "none"},
     },

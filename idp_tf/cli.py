@@ -1,0 +1,288 @@
+"""The command ``idp-tf``. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from idp_tf import IdpError, __version__
+
+if TYPE_CHECKING:
+    from idp_tf.workflow.run import Run
+
+app = typer.Typer(
+    name="idp-tf",
+    help="Recommend in a new domain with what behaviour taught in others (ID-centric pre-training).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Preset(StrEnum):
+    """The presets of ``idp_tf.config.PRESETS``."""
+
+    quick = "quick"
+    standard = "standard"
+    paper = "paper"
+
+
+Data = Annotated[Path, typer.Option(help="Folder with one folder for each domain.")]
+Sources = Annotated[str, typer.Option(help="Source domains, separated by commas.")]
+Target = Annotated[str, typer.Option(help="Target domain.")]
+Workdir = Annotated[Path, typer.Option(help="Folder for everything that a run makes.")]
+PresetOption = Annotated[
+    Preset, typer.Option(help="quick: within 40 minutes on 2 cores; standard: overnight; paper.")
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the whole chain.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, such as transfer.top_m=5; may be repeated."),
+]
+Rebuild = Annotated[
+    bool, typer.Option("--rebuild", help="Make anew what other settings or data made.")
+]
+
+
+@app.command()
+def run(
+    data: Data,
+    sources: Sources,
+    target: Target,
+    workdir: Workdir,
+    preset: PresetOption = Preset.standard,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    set_: SetOption = None,
+    rebuild: Rebuild = False,
+) -> None:
+    """The main job: every stage, then the report. Killed and run again, it goes on."""
+    from idp_tf.workflow import run_all
+
+    prepared = _new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild)
+    _print_results(run_all(prepared), target, workdir)
+
+
+@app.command()
+def prepare(
+    data: Data,
+    sources: Sources,
+    target: Target,
+    workdir: Workdir,
+    preset: PresetOption = Preset.standard,
+    seed: Seed = None,
+    config: ConfigFile = None,
+    set_: SetOption = None,
+    rebuild: Rebuild = False,
+) -> None:
+    """Stage 1: read, filter and store the domains; writes the workdir's config.yaml."""
+    from idp_tf.workflow import stages
+
+    stages.prepare(_new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild))
+
+
+@app.command()
+def pretrain(workdir: Workdir, rebuild: Rebuild = False) -> None:
+    """Stage 2: pre-train the sequence model on the merged sources."""
+    from idp_tf.workflow import stages
+
+    stages.pretrain(_old_run(workdir, rebuild))
+
+
+@app.command()
+def match(workdir: Workdir, rebuild: Rebuild = False) -> None:
+    """Stage 3: tune the matcher and encode the source titles."""
+    from idp_tf.workflow import stages
+
+    stages.match(_old_run(workdir, rebuild))
+
+
+@app.command()
+def transfer(workdir: Workdir, rebuild: Rebuild = False) -> None:
+    """Stage 4: match the target's items and generate their embeddings."""
+    from idp_tf.workflow import stages
+
+    stages.transfer(_old_run(workdir, rebuild))
+
+
+@app.command()
+def fine_tune(workdir: Workdir, rebuild: Rebuild = False) -> None:
+    """Stage 5: make every system's model for the target."""
+    from idp_tf.workflow import stages
+
+    stages.fine_tune(_old_run(workdir, rebuild))
+
+
+@app.command()
+def evaluate(workdir: Workdir, rebuild: Rebuild = False) -> None:
+    """Stage 6: rank the test items by every system, and write the report."""
+    from idp_tf.workflow import stages
+
+    opened = _old_run(workdir, rebuild)
+    stages.evaluate_all(opened)
+    _print_results(stages.write_report(opened), opened.config.target, workdir)
+
+
+@app.command()
+def export(workdir: Workdir, rebuild: Rebuild = False) -> None:
+    """Stage 7: write the SavedModels that TF-Serving serves."""
+    from idp_tf.workflow import stages
+
+    config_file = stages.export(_old_run(workdir, rebuild))
+    typer.echo(f"Serve them with: idp-tf serve --model_config_file {config_file} --port 8500")
+
+
+@app.command()
+def demo(workdir: Workdir = Path("demo-workdir")) -> None:
+    """The main job on the built-in catalogue, served and asked over gRPC."""
+    _show_log()
+    from idp_tf.workflow.demo import run_demo
+
+    run_demo(workdir)
+
+
+@app.command()
+def serve(
+    model_config_file: Annotated[
+        Path, typer.Option("--model_config_file", help="For example W/export/models.config.")
+    ],
+    port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one.")] = 8500,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """A local server that answers as TF-Serving does, over gRPC."""
+    _show_log()
+    from serving.server import serve as run_server
+
+    run_server(model_config_file, port=port, host=host)
+
+
+@app.command()
+def query(
+    items: Annotated[str, typer.Option(help="A history: item ids, oldest first, by commas.")],
+    address: Annotated[str, typer.Option(help="HOST:PORT of any TF-Serving.")] = "127.0.0.1:8500",
+    k: Annotated[int, typer.Option(help="How many recommendations.")] = 10,
+    model: Annotated[str, typer.Option(help="Name of the served model.")] = "recommender",
+    titles: Annotated[
+        Path | None,
+        typer.Option(help="Where titles are read: a workdir, or a table of item_id and title."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 10.0,
+) -> None:
+    """Ask a running server for recommendations."""
+    from idp_tf.workflow.run import items_file
+    from serving.query import format_json, print_table, read_titles
+    from serving.query import query as ask
+
+    history = _names(items)
+    known = read_titles(items_file(titles)) if titles is not None else None
+    answer = ask(address, history, k, model=model, timeout=timeout)
+    if json:
+        typer.echo(format_json(history, answer, known))
+    else:
+        print_table(answer, known)
+
+
+@app.command()
+def experiment(
+    name: Annotated[str, typer.Argument(help="table2 or figure4.")],
+    data: Data,
+    workdir: Workdir,
+    preset: PresetOption = Preset.standard,
+    seeds: Annotated[int, typer.Option(min=1, help="Fine-tuning seeds.")] = 3,
+    sources: Annotated[str | None, typer.Option(help="Instead of the experiment's own.")] = None,
+    target: Annotated[str | None, typer.Option(help="Instead of the experiment's own.")] = None,
+    set_: SetOption = None,
+) -> None:
+    """One table or figure of the paper, on the domains at hand."""
+    _show_log()
+    from idp_tf.experiments import run_experiment
+
+    run_experiment(
+        name,
+        data=data,
+        workdir=workdir,
+        preset=preset.value,
+        seeds=seeds,
+        sources=None if sources is None else tuple(_names(sources)),
+        targets=None if target is None else tuple(_names(target)),
+        overrides=tuple(set_ or ()),
+    )
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command; errors of the package become one message and exit code 2."""
+    try:
+        app()
+    except IdpError as error:
+        typer.secho(f"Error: {error}", fg="red", err=True)
+        sys.exit(2)
+
+
+def _new_run(
+    data: Path,
+    sources: str,
+    target: str,
+    workdir: Path,
+    preset: Preset,
+    seed: int | None,
+    config: Path | None,
+    overrides: list[str] | None,
+    rebuild: bool,
+) -> Run:
+    _show_log()
+    from idp_tf.config import load_settings
+    from idp_tf.workflow.run import Run, RunConfig
+
+    top_level = {} if seed is None else {"seed": seed}
+    settings = load_settings(preset.value, file=config, overrides=overrides or (), **top_level)
+    resolved = RunConfig(
+        data=data.resolve(), sources=tuple(_names(sources)), target=target, settings=settings
+    )
+    return Run(workdir, resolved, rebuild=rebuild)
+
+
+def _old_run(workdir: Path, rebuild: bool) -> Run:
+    _show_log()
+    from idp_tf.workflow.run import load_run
+
+    return load_run(workdir, rebuild=rebuild)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _print_results(report: dict[str, object], target: str, workdir: Path) -> None:
+    from idp_tf.workflow.result_table import format_results
+
+    typer.echo(format_results(report, target))
+    typer.echo(f"The whole report: {workdir / 'report.html'}")
+
+
+def _show_log() -> None:
+    """Our own progress goes to stderr; of other packages only warnings do."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S"
+    )
+    for package in ("idp_tf", "serving"):
+        logging.getLogger(package).setLevel(logging.INFO)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The stages from raw domains to served models, over a workdir that remembers them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from idp_tf.workflow.run import Run
+
+__all__ = ["run_all"]
+
+
+def run_all(run: Run) -> dict[str, Any]:
+    """Every stage, then the report; what is finished already is reused.
+
+    Args:
+        run: What to do, and where.
+
+    Returns:
+        The report, as ``report.json`` holds it.
+    """
+    from idp_tf.workflow import stages
+    from idp_tf.workflow.fine_tune import check_systems
+
+    check_systems(run)
+    stages.prepare(run)
+    stages.pretrain(run)
+    stages.match(run)
+    stages.transfer(run)
+    stages.fine_tune(run)
+    stages.evaluate_all(run)
+    stages.export(run)
+    return stages.write_report(run)

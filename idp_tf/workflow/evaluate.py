@@ -1,0 +1,133 @@
+"""Stage 6: each system meets the test items, once, in ``target/<domain>/evaluation/``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from idp_tf.data.domain import Domain
+from idp_tf.evaluation.floors import NEAREST_TITLE, POPULARITY, nearest_title_scorer, popularity_scorer
+from idp_tf.evaluation.negatives import sample_negatives
+from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
+from idp_tf.evaluation.ranking import Scorer
+from idp_tf.metrics import summarize
+from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
+from idp_tf.workflow.artifacts import Artifact, read_json
+from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_artifact, seeds_of
+from idp_tf.workflow.prepare import data_key, load_target
+from idp_tf.workflow.run import Run
+from idp_tf.workflow.transfer import load_title_vectors, transfer_artifact, untitled_items
+from idp_tf.workflow.validation import scorer_of
+
+OPENINGS_FILE = "test_openings.jsonl"
+Int32Array = npt.NDArray[np.int32]
+
+# Validation draws its negatives with the run's own seed; the test must draw others.
+_TEST_SEED = 1_000_003
+
+
+def evaluate_all(run: Run) -> None:
+    """Ranks the test item of every user by every system and seed, in both protocols."""
+    check_systems(run)
+    target = load_target(run)
+    negatives: Int32Array | None = None
+    for slug, seed in evaluated(run):
+        artifact = evaluation_artifact(run, slug, seed)
+        if artifact.open(rebuild=run.rebuild):
+            continue
+        if negatives is None:
+            negatives = _test_negatives(run, target)
+        ranks = evaluate(
+            _scorer(run, target, slug, seed),
+            target.sequences,
+            split="test",
+            num_items=target.num_items,
+            protocols=protocols(run),
+            negatives=negatives,
+        )
+        np.savez_compressed(artifact.folder / "ranks.npz", **ranks)  # type: ignore[arg-type]
+        _note_opening(run, slug, seed, artifact.key)
+        artifact.finish(
+            users=target.sequences.num_users,
+            metrics={protocol: summarize(found) for protocol, found in ranks.items()},
+        )
+
+
+def protocols(run: Run) -> tuple[str, str]:
+    """The names of the two protocols."""
+    return f"{SAMPLED_PREFIX}{run.settings.evaluation.negatives}", FULL
+
+
+def evaluated(run: Run) -> Iterator[tuple[str, int]]:
+    """Each system and seed of this run."""
+    for slug in run.settings.systems:
+        for seed in seeds_of(run, slug):
+            yield slug, seed
+
+
+def evaluation_artifact(run: Run, slug: str, seed: int) -> Artifact:
+    """The artifact of one system's evaluation."""
+    inputs: dict[str, Any] = {
+        "target": data_key(run, run.config.target),
+        "negatives": run.settings.evaluation.negatives,
+        "negatives_seed": run.settings.seed,
+    }
+    if slug in TARGET_SYSTEMS:
+        inputs["model"] = model_artifact(run, TARGET_SYSTEMS[slug], seed).key
+    elif slug == NEAREST_TITLE:
+        inputs["titles"] = transfer_artifact(run).key
+    folder = run.target_dir / "evaluation" / slug / f"seed-{seed}"
+    return run.artifact(folder, f"evaluation of {slug}, seed {seed}", inputs)
+
+
+def load_ranks(run: Run, slug: str, seed: int) -> dict[str, Int32Array]:
+    """The test ranks of every user by each protocol, each (num_users,)."""
+    artifact = evaluation_artifact(run, slug, seed)
+    artifact.require()
+    with np.load(artifact.folder / "ranks.npz") as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def count_openings(target_dir: Path) -> dict[str, int]:
+    """How many configurations of each system have met the test items of a target."""
+    file = target_dir / OPENINGS_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    keys = {(entry["system"], entry["seed"], entry["key"]) for entry in map(json.loads, lines)}
+    counts: dict[str, int] = {}
+    for system, _, _ in sorted(keys):
+        counts[system] = counts.get(system, 0) + 1
+    return counts
+
+
+def stored_metrics(artifact: Artifact) -> dict[str, dict[str, float]]:
+    """The metrics of each protocol of a finished evaluation."""
+    metrics = read_json(artifact.folder / "done.json")["metrics"]
+    assert isinstance(metrics, dict)
+    return metrics
+
+
+def _note_opening(run: Run, slug: str, seed: int, key: str) -> None:
+    with (run.target_dir / OPENINGS_FILE).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"system": slug, "seed": seed, "key": key}) + "\n")
+
+
+def _test_negatives(run: Run, target: Domain) -> Int32Array:
+    return sample_negatives(
+        target.sequences,
+        target.num_items,
+        run.settings.evaluation.negatives,
+        run.settings.seed + _TEST_SEED,
+    )
+
+
+def _scorer(run: Run, target: Domain, slug: str, seed: int) -> Scorer:
+    if slug == POPULARITY:
+        return popularity_scorer(target.sequences, target.num_items)
+    if slug == NEAREST_TITLE:
+        return nearest_title_scorer(load_title_vectors(run), untitled=untitled_items(target))
+    return scorer_of(load_target_model(run, TARGET_SYSTEMS[slug], seed), slug)

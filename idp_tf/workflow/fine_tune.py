@@ -1,0 +1,158 @@
+"""Stage 5: every system's model for the target, in ``target/<domain>/systems/``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from idp_tf.config import FineTuneSettings
+from idp_tf.data.batches import TrainingBatches
+from idp_tf.data.domain import Domain
+from idp_tf.errors import SettingsError
+from idp_tf.evaluation.floors import NEAREST_TITLE, POPULARITY
+from idp_tf.models import SASRec, load_model, save_model
+from idp_tf.models.training import TrainingState, train
+from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem, build_target_model
+from idp_tf.workflow.artifacts import Artifact
+from idp_tf.workflow.prepare import data_key, load_target
+from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
+from idp_tf.workflow.run import Run
+from idp_tf.workflow.transfer import load_generated, transfer_artifact
+from idp_tf.workflow.validation import ItemRanges, build_validation
+
+FLOORS = (POPULARITY, NEAREST_TITLE)
+SYSTEMS = (*FLOORS, *TARGET_SYSTEMS)
+
+
+def fine_tune(run: Run) -> None:
+    """Builds and, but for zero-shot, trains each system with each seed (section 2.6)."""
+    check_systems(run)
+    target = load_target(run)
+    for system in target_systems(run):
+        for seed in seeds_of(run, system.slug):
+            artifact = model_artifact(run, system, seed)
+            if not artifact.open(rebuild=run.rebuild):
+                _make_model(run, target, system, seed, artifact)
+
+
+def check_systems(run: Run) -> None:
+    """Refuses unknown systems.
+
+    Raises:
+        SettingsError: naming the known ones.
+    """
+    unknown = [slug for slug in run.settings.systems if slug not in SYSTEMS]
+    if unknown:
+        raise SettingsError(
+            f"unknown system {unknown[0]!r}", where="systems", remedy=f"known: {', '.join(SYSTEMS)}"
+        )
+
+
+def target_systems(run: Run) -> list[TargetSystem]:
+    """The systems of this run that hold a model."""
+    return [TARGET_SYSTEMS[slug] for slug in run.settings.systems if slug in TARGET_SYSTEMS]
+
+
+def seeds_of(run: Run, slug: str) -> Iterator[int]:
+    """The seeds with which a system is made; one for what nothing random goes into."""
+    trained = slug in TARGET_SYSTEMS and TARGET_SYSTEMS[slug].trained
+    count = run.settings.fine_tune_seeds if trained else 1
+    yield from range(run.settings.seed, run.settings.seed + count)
+
+
+def model_artifact(run: Run, system: TargetSystem, seed: int) -> Artifact:
+    """The artifact of one system with one seed."""
+    settings = run.settings
+    inputs: dict[str, Any] = {
+        "system": asdict(system),
+        "target": data_key(run, run.config.target),
+        "model": settings.model.model_dump(mode="json"),
+        "seed": seed,
+    }
+    if system.trained:
+        inputs["fine_tune"] = settings.fine_tune.model_dump(mode="json")
+        inputs["negatives"] = settings.evaluation.negatives
+    if system.pretrained_encoder:
+        inputs["pretrain"] = pretrain_artifact(run).key
+    if system.embeddings != "fresh":
+        inputs["transfer"] = transfer_artifact(run).key
+    folder = run.target_dir / "systems" / system.slug / f"seed-{seed}"
+    return run.artifact(folder, f"{system.slug}, seed {seed}", inputs)
+
+
+def load_target_model(run: Run, system: TargetSystem, seed: int) -> SASRec:
+    """A finished model."""
+    artifact = model_artifact(run, system, seed)
+    artifact.require()
+    model = load_model(artifact.folder / "model")
+    assert isinstance(model, SASRec)
+    return model
+
+
+def _make_model(
+    run: Run, target: Domain, system: TargetSystem, seed: int, artifact: Artifact
+) -> None:
+    if not system.trained:
+        model = _initial_model(run, target, system, seed)
+        save_model(model, artifact.folder / "model")
+        artifact.finish()
+        return
+    settings = run.settings.fine_tune
+    best: tuple[float, SASRec, TrainingState] | None = None
+    for rate in settings.learning_rate_grid or (settings.learning_rate,):
+        model = _initial_model(run, target, system, seed)
+        chosen = settings.model_copy(update={"learning_rate": rate})
+        state = _train(run, target, model, chosen, seed, artifact)
+        if best is None or state.best_value > best[0]:
+            best, best_rate = (state.best_value, model, state), rate
+    assert best is not None
+    save_model(best[1], artifact.folder / "model")
+    artifact.finish(**asdict(best[2]), learning_rate=best_rate)
+
+
+def _initial_model(run: Run, target: Domain, system: TargetSystem, seed: int) -> SASRec:
+    return build_target_model(
+        system,
+        run.settings.model,
+        target.num_items,
+        seed,
+        generated=None if system.embeddings == "fresh" else load_generated(run, system.embeddings),
+        pretrained=load_pretrained(run) if system.pretrained_encoder else None,
+    )
+
+
+def _train(
+    run: Run,
+    target: Domain,
+    model: SASRec,
+    settings: FineTuneSettings,
+    seed: int,
+    artifact: Artifact,
+) -> TrainingState:
+    batches = TrainingBatches(
+        target.sequences,
+        target.num_items,
+        batch_size=settings.batch_size,
+        max_length=model.max_length,
+        seed=seed,
+    )
+    validate = build_validation(
+        model,
+        target.sequences,
+        ItemRanges.of_all(target.num_items, target.sequences.num_users),
+        max_users=settings.validation_users,
+        negatives=run.settings.evaluation.negatives,
+        seed=run.settings.seed,
+    )
+    rate = f"learning-rate-{settings.learning_rate:g}"
+    return train(
+        model,
+        batches,
+        settings,
+        validate=validate,
+        folder=artifact.folder / "checkpoints" / rate,
+        name=f"{artifact.name}, {rate}" if settings.learning_rate_grid else artifact.name,
+        tensorboard_dir=run.logs_dir / run.config.target / artifact.folder.parent.name
+        / artifact.folder.name / rate,
+    )

@@ -1,0 +1,105 @@
+"""Stage 1: raw domains become prepared ones, in ``data/<domain>/``."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from idp_tf.data.domain import Domain, MergedDomains
+from idp_tf.data.prepare import prepare_domain
+from idp_tf.data.readers import read_domain
+from idp_tf.data.store import load_domain, write_domain
+from idp_tf.errors import MissingDataError
+from idp_tf.workflow.artifacts import Artifact
+from idp_tf.workflow.run import Run
+
+_log = logging.getLogger(__name__)
+
+_PREPARED = "prepared"
+_BLOCK = 1 << 20
+
+
+def prepare(run: Run) -> None:
+    """Prepares the sources and the target (section 3.1).
+
+    Writes ``data/<domain>/``: its ``prepared/`` sequences, items, users and manifest.
+    """
+    run.config.check()
+    run.save_config()
+    for name in (*run.config.sources, run.config.target):
+        artifact = _artifact(run, name)
+        if artifact.open(rebuild=run.rebuild):
+            continue
+        settings = run.settings.prepare
+        is_target = name == run.config.target
+        domain = prepare_domain(
+            read_domain(run.config.data, name),
+            k_core=settings.target_k_core if is_target else settings.source_k_core,
+            ties=settings.ties,
+            seed=run.settings.seed,
+        )
+        write_domain(domain, artifact.folder / _PREPARED)
+        counts = {
+            "users": domain.sequences.num_users,
+            "items": domain.num_items,
+            "interactions": domain.sequences.num_interactions,
+        }
+        _log.info("%s: %s", name, ", ".join(f"{n:,} {what}" for what, n in counts.items()))
+        artifact.finish(**counts)
+
+
+def load_target(run: Run) -> Domain:
+    """The prepared target domain."""
+    return _load(run, run.config.target)
+
+
+def load_sources(run: Run) -> MergedDomains:
+    """The prepared source domains, merged in the order of the config (section 2.3)."""
+    return MergedDomains.of([_load(run, name) for name in run.config.sources])
+
+
+def data_key(run: Run, name: str) -> str:
+    """The key of a prepared domain, for whatever is made from it."""
+    return _artifact(run, name).key
+
+
+def _load(run: Run, name: str) -> Domain:
+    artifact = _artifact(run, name)
+    artifact.require()
+    return load_domain(artifact.folder / _PREPARED)
+
+
+def _artifact(run: Run, name: str) -> Artifact:
+    folder = run.workdir / "data" / name
+    if folder in run.artifacts:  # hashing the files once is enough
+        return run.artifacts[folder]
+    settings = run.settings.prepare
+    is_target = name == run.config.target
+    inputs: dict[str, Any] = {
+        "files": _file_hashes(run.config.data, name),
+        "k_core": settings.target_k_core if is_target else settings.source_k_core,
+        "ties": settings.ties,
+        "seed": run.settings.seed if settings.ties == "random" else None,
+    }
+    return run.artifact(folder, f"data of {name}", inputs)
+
+
+def _file_hashes(data: Path, name: str) -> dict[str, str]:
+    """SHA-256 of every file that a domain may be read from."""
+    folder = data / name
+    files = sorted(folder.iterdir() if folder.is_dir() else data.glob(f"*{name}*"))
+    if not data.is_dir():
+        raise MissingDataError(
+            "the data folder is not there", where=data, remedy="give the folder of your domains"
+        )
+    hashes = {}
+    for file in files:
+        if file.is_file():
+            digest = hashlib.sha256()
+            with file.open("rb") as stream:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+            hashes[file.name] = digest.hexdigest()
+    return hashes

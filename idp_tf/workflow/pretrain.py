@@ -1,0 +1,83 @@
+"""Stage 2: the sequence model is pre-trained on the merged sources, in ``pretrain/``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+
+from idp_tf.data.batches import TrainingBatches
+from idp_tf.models import SASRec, load_model, save_model
+from idp_tf.models.training import train
+from idp_tf.transfer.fine_tune import build_sasrec
+from idp_tf.workflow.artifacts import Artifact
+from idp_tf.workflow.prepare import data_key, load_sources
+from idp_tf.workflow.run import Run
+from idp_tf.workflow.validation import ItemRanges, build_validation
+
+_MODEL = "model"
+
+
+def pretrain(run: Run) -> None:
+    """Pre-trains SASRec on all source domains at once (section 2.3).
+
+    Writes ``pretrain/model/`` (the best epoch) and checkpoints.
+    """
+    artifact = pretrain_artifact(run)
+    if artifact.open(rebuild=run.rebuild):
+        return
+    settings, seed = run.settings.pretrain, run.settings.seed
+    merged = load_sources(run)
+    own = ItemRanges.of_domains(merged)
+    everything = ItemRanges.of_all(merged.num_items, merged.sequences.num_users)
+    drawn_from = own if settings.negatives == "domain" else everything
+    model = build_sasrec(run.settings.model, merged.num_items, seed)
+    batches = TrainingBatches(
+        merged.sequences,
+        merged.num_items,
+        batch_size=settings.batch_size,
+        max_length=run.settings.model.max_length,
+        seed=seed,
+        item_ranges=np.stack([drawn_from.low, drawn_from.high], axis=1),
+    )
+    state = train(
+        model,
+        batches,
+        settings,
+        validate=build_validation(
+            model,
+            merged.sequences,
+            own,
+            max_users=settings.validation_users,
+            negatives=run.settings.evaluation.negatives,
+            seed=seed,
+        ),
+        folder=artifact.folder / "checkpoints",
+        name="pre-training",
+        tensorboard_dir=run.logs_dir / "pretrain",
+    )
+    save_model(model, artifact.folder / _MODEL)
+    artifact.finish(**asdict(state), targets_per_epoch=batches.num_targets)
+
+
+def pretrain_artifact(run: Run) -> Artifact:
+    """The artifact of this stage."""
+    inputs = {
+        "sources": {name: data_key(run, name) for name in run.config.sources},
+        # JSON objects have no order, but merging has one.
+        "order": list(run.config.sources),
+        "model": run.settings.model.model_dump(mode="json"),
+        "pretrain": run.settings.pretrain.model_dump(mode="json"),
+        "negatives": run.settings.evaluation.negatives,
+        "seed": run.settings.seed,
+    }
+    return run.artifact(run.workdir / "pretrain", "pre-training", inputs)
+
+
+def load_pretrained(run: Run) -> SASRec:
+    """The pre-trained model."""
+    artifact = pretrain_artifact(run)
+    artifact.require()
+    model = load_model(artifact.folder / _MODEL)
+    assert isinstance(model, SASRec)
+    return model

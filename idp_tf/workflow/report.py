@@ -1,0 +1,176 @@
+"""Stage 8: ``report.json`` and ``report.html``, over every target of the workdir."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from idp_tf.evaluation.significance import compare_systems
+from idp_tf.models.training import MONITOR
+from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
+from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
+from idp_tf.workflow.evaluate import (
+    count_openings,
+    evaluated,
+    evaluation_artifact,
+    load_ranks,
+    protocols,
+    stored_metrics,
+)
+from idp_tf.workflow.fine_tune import model_artifact, seeds_of
+from idp_tf.workflow.match import matcher_artifact
+from idp_tf.workflow.prepare import load_sources, load_target
+from idp_tf.workflow.pretrain import pretrain_artifact
+from idp_tf.workflow.report_page import write_report_page
+from idp_tf.workflow.run import Run
+from idp_tf.workflow.transfer import transfer_artifact
+
+REPORT_JSON = "report.json"
+REPORT_PAGE = "report.html"
+COMPARED_METRICS = ("NDCG@5", "NDCG@10", "HR@10")
+_TARGET_REPORT = "target_report.json"
+_MATCHED_ITEMS = 12
+
+NOTES = (
+    "The sources' behaviour later than a target user's test item is not cut: many time stamps "
+    "are ordinal, so it cannot be told apart.",
+    "p values are of two-sided paired t-tests over users, of each user's mean over seeds; they are "
+    "not corrected for the number of comparisons.",
+    "A seed covers initial weights, dropout, data order and training negatives of a target model; "
+    "pre-training and matcher have the run's first seed.",
+)
+
+
+def write_report(run: Run) -> dict[str, Any]:
+    """Collects what the run's target has shown, and writes the workdir's report."""
+    write_json(run.target_dir / _TARGET_REPORT, _target_report(run))
+    targets = [read_json(file) for file in sorted(run.workdir.glob(f"target/*/{_TARGET_REPORT}"))]
+    # The target of this run comes first: it is what its user looks for.
+    targets.sort(key=lambda target: target["domain"] != run.config.target)
+    matcher = matcher_artifact(run).summary
+    report = {
+        "config": run.config.model_dump(mode="json"),
+        "demonstration": run.config.demonstration,
+        "domains": {
+            **{domain.name: domain.manifest for domain in load_sources(run).domains},
+            **{target["domain"]: target["manifest"] for target in targets},
+        },
+        "results": [row for target in targets for row in target["results"]],
+        "significance": [row for target in targets for row in target["significance"]],
+        "curves": {
+            "pre-training": _curve(pretrain_artifact(run).summary),
+            **{name: curve for target in targets for name, curve in target["curves"].items()},
+        },
+        "matcher": {name: value for name, value in matcher.items() if name != "seconds"},
+        "matches": {target["domain"]: target["matches"] for target in targets},
+        "transfer": {target["domain"]: target["transfer"] for target in targets},
+        "test_openings": {target["domain"]: target["test_openings"] for target in targets},
+        "stages": [
+            {
+                "name": artifact.name,
+                "seconds": artifact.summary["seconds"],
+                "reused": artifact.reused,
+            }
+            for artifact in run.artifacts.values()
+            if (artifact.folder / DONE_FILE).is_file()
+        ],
+        "notes": list(NOTES),
+    }
+    write_json(run.workdir / REPORT_JSON, report)
+    write_report_page(report, run.workdir / REPORT_PAGE)
+    return report
+
+
+def _target_report(run: Run) -> dict[str, Any]:
+    summary = transfer_artifact(run).summary
+    return {
+        "domain": run.config.target,
+        "manifest": load_target(run).manifest,
+        "results": list(_results(run)),
+        "significance": list(_significance(run)),
+        "curves": _curves(run),
+        "matches": _matches(run),
+        "transfer": {name: value for name, value in summary.items() if name != "seconds"},
+        "test_openings": count_openings(run.target_dir),
+    }
+
+
+def _results(run: Run) -> Iterator[dict[str, Any]]:
+    for slug, seed in evaluated(run):
+        artifact = evaluation_artifact(run, slug, seed)
+        seconds = artifact.summary["seconds"]
+        if slug in TARGET_SYSTEMS:
+            seconds += model_artifact(run, TARGET_SYSTEMS[slug], seed).summary["seconds"]
+        for protocol, metrics in stored_metrics(artifact).items():
+            yield {
+                "system": slug,
+                "domain": run.config.target,
+                "protocol": protocol,
+                "seed": seed,
+                "users": artifact.summary["users"],
+                "metrics": metrics,
+                "seconds": round(seconds, 2),
+            }
+
+
+def _significance(run: Run) -> Iterator[Any]:
+    """IDP against every other system, and every trained one against the control."""
+    slugs = run.settings.systems
+    pairs = [("idp", other) for other in slugs if other != "idp" and "idp" in slugs]
+    if "sasrec" in slugs:
+        pairs += [(other, "sasrec") for other in slugs if other not in ("idp", "sasrec")]
+    for protocol in protocols(run):
+        ranks: dict[str, npt.NDArray[np.int32]] = {
+            slug: np.stack([load_ranks(run, slug, seed)[protocol] for seed in seeds_of(run, slug)])
+            for slug in slugs
+        }
+        yield from compare_systems(
+            ranks,
+            pairs,
+            domain=run.config.target,
+            protocol=protocol,
+            metrics=COMPARED_METRICS,
+        )
+
+
+def _curves(run: Run) -> dict[str, dict[str, list[float]]]:
+    curves = {}
+    for slug, seed in evaluated(run):
+        if slug in TARGET_SYSTEMS and TARGET_SYSTEMS[slug].trained:
+            summary = model_artifact(run, TARGET_SYSTEMS[slug], seed).summary
+            curves[f"{run.config.target}: {slug}, seed {seed}"] = _curve(summary)
+    return curves
+
+
+def _curve(summary: dict[str, Any]) -> dict[str, list[float]]:
+    history = summary["history"]
+    return {
+        "epoch": list(range(1, summary["epoch"] + 1)),
+        "loss": history["loss"],
+        MONITOR: history[MONITOR],
+    }
+
+
+def _matches(run: Run) -> list[dict[str, Any]]:
+    """The matches of some target items, spread evenly over the file."""
+    table = pl.read_parquet(run.target_dir / "matches.parquet")
+    items = table["target_item"].unique(maintain_order=True)
+    step = max(1, len(items) // _MATCHED_ITEMS)
+    shown = []
+    for item in items.gather_every(step).head(_MATCHED_ITEMS):
+        rows = table.filter(pl.col("target_item") == item)
+        shown.append(
+            {
+                "target_title": rows["target_title"][0],
+                "matches": rows.select("source_title", "source_domain", "score", "weight").to_dicts(),
+            }
+        )
+    return shown
+
+

@@ -1,0 +1,126 @@
+"""What a run is: where its data lies, which domains take part, and its settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from idp_tf.config import Settings
+from idp_tf.errors import SettingsError, WorkdirError
+from idp_tf.workflow.artifacts import Artifact
+
+CONFIG_FILE = "config.yaml"
+
+
+class RunConfig(BaseModel):
+    """A resolved run, as ``config.yaml`` holds it.
+
+    Args:
+        data: The folder of the raw domains.
+        sources: Names of the source domains.
+        target: Name of the target domain.
+        settings: Everything else.
+        demonstration: Whether this is the built-in catalogue, whose figures prove nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Path
+    sources: tuple[str, ...]
+    target: str
+    settings: Settings
+    demonstration: bool = False
+
+    def check(self) -> None:
+        """Refuses domains that cannot be a run's.
+
+        Raises:
+            SettingsError: for no source, one named twice, or a source that is the target.
+        """
+        if not self.sources:
+            raise SettingsError("no source domain is given", remedy="--sources a,b")
+        if len(set(self.sources)) != len(self.sources):
+            raise SettingsError(f"a source domain is named twice in {', '.join(self.sources)}")
+        if self.target in self.sources:
+            raise SettingsError(
+                f"the domain {self.target!r} is a source and the target too",
+                remedy="leave it out of --sources: what is learned from a target cannot be tested on it",
+            )
+
+
+@dataclass
+class Run:
+    """A run over its workdir, shared by all stages.
+
+    Args:
+        workdir: The folder that holds everything a run makes.
+        config: What to do.
+        rebuild: Make anew what other settings made, rather than refuse.
+    """
+
+    workdir: Path
+    config: RunConfig
+    rebuild: bool = False
+    artifacts: dict[Path, Artifact] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self.config.settings
+
+    @property
+    def target_dir(self) -> Path:
+        """Where everything of the target domain lies."""
+        return self.workdir / "target" / self.config.target
+
+    @cached_property
+    def logs_dir(self) -> Path:
+        """Where TensorBoard looks."""
+        return self.workdir / "logs"
+
+    def artifact(self, folder: Path, name: str, inputs: dict[str, Any]) -> Artifact:
+        """An artifact of this run, the same one each time it is asked for.
+
+        Stages ``open`` their own and ``require`` those of earlier stages.
+        """
+        return self.artifacts.setdefault(folder, Artifact(folder, name, inputs))
+
+    def save_config(self) -> None:
+        """Writes ``config.yaml``."""
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+        partial = self.workdir / f".{CONFIG_FILE}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.workdir / CONFIG_FILE)
+
+
+def load_run(workdir: Path, *, rebuild: bool = False) -> Run:
+    """The run whose ``config.yaml`` a workdir holds.
+
+    Raises:
+        WorkdirError: if there is none, or it cannot be read.
+    """
+    path = workdir / CONFIG_FILE
+    try:
+        config = RunConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise WorkdirError(
+            f"no {CONFIG_FILE} here",
+            where=workdir,
+            remedy="begin with: idp-tf prepare --data DIR --sources a,b --target t --workdir W",
+        ) from error
+    except (yaml.YAMLError, ValidationError) as error:
+        raise WorkdirError(f"cannot be read: {error}", where=path) from error
+    return Run(workdir, config, rebuild=rebuild)
+
+
+def items_file(place: Path) -> Path:
+    """The table of items and titles of a workdir's target; any other path is itself."""
+    if not (place / CONFIG_FILE).is_file():
+        return place
+    return place / "data" / load_run(place).config.target / "prepared" / "items.parquet"

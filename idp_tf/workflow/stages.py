@@ -1,0 +1,21 @@
+"""The stages of a run, in their order."""
+
+from idp_tf.workflow.evaluate import evaluate_all
+from idp_tf.workflow.export import export
+from idp_tf.workflow.fine_tune import fine_tune
+from idp_tf.workflow.match import match
+from idp_tf.workflow.prepare import prepare
+from idp_tf.workflow.pretrain import pretrain
+from idp_tf.workflow.report import write_report
+from idp_tf.workflow.transfer import transfer
+
+__all__ = [
+    "evaluate_all",
+    "export",
+    "fine_tune",
+    "match",
+    "prepare",
+    "pretrain",
+    "transfer",
+    "write_report",
+]
