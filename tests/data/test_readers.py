@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -83,7 +84,7 @@ def test_blocks_cut_anywhere_give_the_same_rows(
 
 
 # Tabs and line ends would be another row; a carriage return before a line feed is the line's end.
-RAW_TITLES = st.text(st.characters(blacklist_characters="\t\n\r", blacklist_categories=("Cs",)))
+RAW_TITLES = st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]))
 
 
 @given(st.lists(RAW_TITLES, min_size=1, max_size=8))
@@ -104,11 +105,11 @@ REVIEWS = [
 REVIEW_ROWS = [("A1", "0001", 1.36e9), ("A2", "B2", 1.37e9)]
 
 
-def json_lines(objects: list[dict[str, object]]) -> str:
+def json_lines(objects: Sequence[Mapping[str, object]]) -> str:
     return "".join(json.dumps(entry) + "\n" for entry in objects)
 
 
-def literals(objects: list[dict[str, object]]) -> str:
+def literals(objects: Sequence[Mapping[str, object]]) -> str:
     return "".join(f"{entry!r}\n" for entry in objects)
 
 
@@ -141,7 +142,7 @@ def test_amazon_2014_ratings_are_user_then_item(tmp_path: Path) -> None:
     assert rows(read_domain(tmp_path, "Toys")) == REVIEW_ROWS[:1]
 
 
-@given(st.dictionaries(st.text(max_size=6), st.text(st.characters(blacklist_categories=("Cs",)))))
+@given(st.dictionaries(st.text(max_size=6), st.text(st.characters(exclude_categories=["Cs"]))))
 def test_literals_are_read_as_python_reads_them(extra: dict[str, str]) -> None:
     extra.pop("title", None)
     for title in [*extra.values(), "plain"]:

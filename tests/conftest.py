@@ -1,0 +1,10 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# Machines are busy and reads are timed by them; the same examples every time, so that no run
+# fails by chance.
+settings.register_profile("idp_tf", deadline=None, derandomize=True)
+settings.load_profile("idp_tf")
