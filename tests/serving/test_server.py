@@ -1,0 +1,216 @@
+"""What a good request gets, which version answers, and how a server starts and ends."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from idp_tf.errors import ServingError
+from serving.client import ServingClient, ServingClientError
+from serving.export import write_models_config
+from serving.model_store import choose_versions
+from serving.server import ModelServer
+
+
+def test_the_response_tells_what_answered(
+    server: ModelServer, predict_request: Callable[..., Any]
+) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        response = stub.Predict(predict_request())
+    assert response.model_spec.name == "recommender"
+    assert response.model_spec.signature_name == "serving_default"
+    assert response.model_spec.version.value == 1
+    scores = response.outputs["scores"]
+    assert scores.dtype == types_pb2.DT_FLOAT
+    assert [dim.size for dim in scores.tensor_shape.dim] == [1, 3]
+    assert len(scores.float_val) == 3
+    assert scores.tensor_content == b""
+    assert len(response.outputs["item_ids"].string_val) == 3
+
+
+def test_output_filter(server: ModelServer, predict_request: Callable[..., Any]) -> None:
+    request = predict_request()
+    request.output_filter.append("num_known")
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        assert list(stub.Predict(request).outputs) == ["num_known"]
+
+
+def test_checks_in_the_graph_hold_whatever_is_fetched(
+    server: ModelServer, predict_request: Callable[..., Any]
+) -> None:
+    request = predict_request(item_ids=[["nobody"]], k=np.int32(1))
+    request.output_filter.append("num_known")
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_metadata_gives_the_signature(server: ModelServer) -> None:
+    request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "recommender_scann"
+    with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        response = stub.GetModelMetadata(request)
+    assert response.model_spec.version.value == 1
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    signature = signatures.signature_def["serving_default"]
+    assert signature.method_name == "tensorflow/serving/predict"
+    assert sorted(signature.inputs) == ["item_ids", "k"]
+    assert sorted(signature.outputs) == ["item_ids", "num_known", "scores"]
+
+
+def copy_exports(exports: Path, folder: Path) -> Path:
+    """A copy whose models.config points into it."""
+    shutil.copytree(exports, folder, dirs_exist_ok=True)
+    return write_models_config(folder)
+
+
+def test_the_latest_version_answers(exports: Path, tmp_path: Path) -> None:
+    config = copy_exports(exports, tmp_path)
+    recommender = tmp_path / "recommender"
+    shutil.copytree(recommender / "1", recommender / "12")
+    (recommender / ".13.tmp").mkdir()
+    (recommender / "notes").mkdir()
+    with ModelServer(config, 0, threads=1) as server, ServingClient(server.address) as client:
+        assert [v.version for v in client.status("recommender")] == [12]
+
+
+def test_a_requested_version_and_labels(
+    exports: Path, tmp_path: Path, predict_request: Callable[..., Any]
+) -> None:
+    config = copy_exports(exports, tmp_path)
+    recommender = tmp_path / "recommender"
+    shutil.copytree(recommender / "1", recommender / "2")
+    config.write_text(
+        "model_config_list { config {"
+        f' name: "recommender" base_path: "{recommender}" model_platform: "tensorflow"'
+        " model_version_policy { all {} }"
+        ' version_labels { key: "old" value: 1 } } }'
+    )
+    with ModelServer(config, 0, threads=1) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            latest, by_number, by_label = (predict_request() for _ in range(3))
+            by_number.model_spec.version.value = 1
+            by_label.model_spec.version_label = "old"
+            versions = [
+                stub.Predict(request).model_spec.version.value
+                for request in (latest, by_number, by_label)
+            ]
+        with ServingClient(server.address) as client:
+            assert [v.version for v in client.status("recommender")] == [2, 1]
+    assert versions == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("", [9]),
+        ("latest { num_versions: 2 }", [3, 9]),
+        ("all {}", [1, 3, 9]),
+        ("specific { versions: 3 versions: 4 }", [3]),
+    ],
+)
+def test_version_policies(policy: str, expected: list[int]) -> None:
+    from google.protobuf import text_format
+    from tensorflow_serving.config import file_system_storage_path_source_pb2 as source_pb2
+
+    message = source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy()
+    assert choose_versions([1, 3, 9], text_format.Parse(policy, message)) == expected
+
+
+def test_a_model_that_cannot_be_loaded(exports: Path, tmp_path: Path) -> None:
+    config = copy_exports(exports, tmp_path)
+    (tmp_path / "recommender" / "1" / "saved_model.pb").write_bytes(b"no graph")
+    with ModelServer(config, 0, threads=1) as server, ServingClient(server.address) as client:
+        (status,) = client.status("recommender")
+        assert (status.version, status.state) == (1, "END")
+        assert "saved_model.pb" in status.error
+        with pytest.raises(ServingClientError) as caught:
+            client.recommend([["item-1"]], 1)
+        assert caught.value.code == "NOT_FOUND"
+        assert client.status("recommender_scann")[0].state == "AVAILABLE"
+        assert client.recommend([["item-1"]], 1, "recommender_scann")
+
+
+def test_a_warm_up_request_that_fails(
+    exports: Path, tmp_path: Path, predict_request: Callable[..., Any]
+) -> None:
+    import tensorflow as tf
+
+    config = copy_exports(exports, tmp_path)
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.CopyFrom(predict_request(item_ids=[["nobody"]], k=np.int32(1)))
+    file = tmp_path / "recommender" / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(log.SerializeToString())
+    with ModelServer(config, 0, threads=1) as server, ServingClient(server.address) as client:
+        (status,) = client.status("recommender")
+    assert status.state == "END"
+    assert "a warm-up request fails" in status.error
+
+
+def test_states_of_a_version(exports: Path) -> None:
+    server = ModelServer(exports / "models.config", 0, threads=1)
+    spec = get_model_status_pb2.GetModelStatusRequest()
+    spec.model_spec.name = "recommender"
+    states = get_model_status_pb2.ModelVersionStatus
+    (version,) = server.store.status(spec.model_spec)
+    seen = [version.state]
+    server.start()
+    seen.append(version.state)
+    server.stop()
+    seen.append(version.state)
+    assert seen == [states.START, states.AVAILABLE, states.END]
+
+
+def test_a_port_in_use(server: ModelServer, exports: Path) -> None:
+    with pytest.raises(ServingError, match="port is in use"):
+        ModelServer(exports / "models.config", server.port)
+
+
+def test_sigterm_ends_a_server(exports: Path) -> None:
+    code = (
+        "import sys; from serving.server import serve; "
+        "serve(sys.argv[1], port=0); print('ended', flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(exports / "models.config")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        address = line.split()[-1]
+        with ServingClient(address) as client:
+            assert client.recommend([["item-1"]], 1)
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert rest == "ended\n"
+    assert process.returncode == 0

@@ -1,0 +1,91 @@
+"""Tensors in typed fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from tensorflow.core.framework import tensor_pb2, types_pb2
+
+from serving.tensor_protos import MAX_ELEMENTS, array_of, typed_proto
+
+DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "bool")
+NUMBERS = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: st_numpy.arrays(dtype, st_numpy.array_shapes(min_dims=0, min_side=0))
+)
+
+
+@given(NUMBERS)
+def test_tensorflow_reads_what_is_written(array: np.ndarray) -> None:
+    proto = typed_proto(array)
+    assert proto.tensor_content == b""
+    read = tf.make_ndarray(proto)
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+
+
+@given(NUMBERS)
+def test_reads_what_tensorflow_writes(array: np.ndarray) -> None:
+    read = array_of(tf.make_tensor_proto(array))
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+
+
+@given(st.lists(st.binary(max_size=5), max_size=5))
+def test_strings_survive(texts: list[bytes]) -> None:
+    array = np.array(texts, dtype=object)
+    assert array_of(typed_proto(array)).tolist() == texts
+
+
+def test_text_becomes_bytes() -> None:
+    assert array_of(typed_proto([["thé", ""]])).tolist() == [["thé".encode(), b""]]
+
+
+def proto_of(shape: list[int], **fields: Any) -> tensor_pb2.TensorProto:
+    proto = tensor_pb2.TensorProto(**fields)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+def test_fewer_values_repeat_the_last() -> None:
+    proto = proto_of([4], dtype=types_pb2.DT_INT32, int_val=[1, 2])
+    assert array_of(proto).tolist() == [1, 2, 2, 2]
+    assert array_of(proto_of([2], dtype=types_pb2.DT_FLOAT)).tolist() == [0.0, 0.0]
+    assert array_of(proto_of([2], dtype=types_pb2.DT_STRING)).tolist() == [b"", b""]
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        proto_of([1]),
+        proto_of([-1], dtype=types_pb2.DT_INT32),
+        proto_of([MAX_ELEMENTS + 1], dtype=types_pb2.DT_INT32, int_val=[1]),
+        proto_of([2**40, 2**40], dtype=types_pb2.DT_INT32, int_val=[1]),
+        proto_of([2], dtype=types_pb2.DT_INT32, tensor_content=b"\0" * 4),
+        proto_of([2], dtype=types_pb2.DT_INT32, tensor_content=b"\0" * 7),
+        proto_of([1], dtype=types_pb2.DT_RESOURCE),
+    ],
+    ids=["no dtype", "unknown size", "too large", "overflow", "too short", "torn", "resource"],
+)
+def test_protos_that_are_no_tensor(proto: tensor_pb2.TensorProto) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        array_of(proto)
+
+
+def test_an_unknown_rank() -> None:
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_INT32, int_val=[1])
+    proto.tensor_shape.unknown_rank = True
+    with pytest.raises(ValueError, match="not known in full"):
+        array_of(proto)
+
+
+@pytest.mark.parametrize("value", [[["a"], ["b", "c"]], [1 + 2j], [["a"], 3]])
+def test_values_that_are_no_tensor(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        typed_proto(value)
