@@ -6,10 +6,12 @@ from idp_tf.evaluation.floors import nearest_title_scorer, popularity_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import DEFAULT_PROTOCOLS, evaluate
 from idp_tf.evaluation.ranking import Scorer
+from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import Significance, compare_systems, paired_test
 
 __all__ = [
     "DEFAULT_PROTOCOLS",
+    "ResultRow",
     "Scorer",
     "Significance",
     "compare_systems",
@@ -17,5 +19,6 @@ __all__ = [
     "nearest_title_scorer",
     "paired_test",
     "popularity_scorer",
+    "result_row",
     "sample_negatives",
 ]

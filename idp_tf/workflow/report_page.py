@@ -1,0 +1,132 @@
+"""report.html: one file that shows a run to a person, readable with no network.
+
+The page is made from what report.json holds and from nothing else. Everything in
+it is escaped: titles come from data that others wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from idp_tf._version import __version__
+from idp_tf.workflow.plots import bar_plot, curve_plot
+from idp_tf.workflow.report_sections import (
+    HEADLINE_METRIC,
+    comparisons,
+    domain_rows,
+    headline,
+    openings,
+    result_tables,
+    settings_text,
+    stage_rows,
+    system_label,
+)
+from idp_tf.workflow.scores import collect_scores, domains_of, protocols_of
+
+TEMPLATE: Final = "report.html"
+
+
+def write_report_page(report: Mapping[str, Any], path: str | Path) -> None:
+    """Writes the page whole or not at all.
+
+    Args:
+        report: What report.json holds. Every key may be missing: ``config``,
+            ``domains`` (manifests by name), ``results``, ``significance``, ``curves``
+            (``{stage: {"epoch": […], "loss": […], "val_ndcg@10": […]}}``), ``matches``
+            (``{domain: [{"target_title", "matches": [{"source_title",
+            "source_domain", "score", "weight"}]}]}``), ``matcher``
+            (``recall_untuned``, ``recall_tuned``, ``examples``), ``stages``,
+            ``test_openings``, ``notes`` and ``demonstration``.
+        path: Where to write.
+
+    Example:
+        >>> import tempfile
+        >>> page = Path(tempfile.mkdtemp()) / "report.html"
+        >>> write_report_page({"notes": ["an empty run"]}, page)
+        >>> "an empty run" in page.read_text(encoding="utf-8")
+        True
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(render_report(report), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def render_report(report: Mapping[str, Any]) -> str:
+    """The page as text; see ``write_report_page``."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["label"] = system_label
+    return environment.get_template(TEMPLATE).render(_view(report))
+
+
+def _view(report: Mapping[str, Any]) -> dict[str, Any]:
+    domains = domains_of(report)
+    return {
+        "version": __version__,
+        "demonstration": bool(report.get("demonstration")),
+        "metric": HEADLINE_METRIC,
+        "targets": [_target(report, domain, place) for place, domain in enumerate(domains)],
+        "comparisons": comparisons(report),
+        "openings": openings(report),
+        "matches": {name: found for name, found in (report.get("matches") or {}).items() if found},
+        "matcher": _matcher(report.get("matcher")),
+        "curves": _curves(report),
+        "domains": domain_rows(report),
+        "stages": stage_rows(report),
+        "notes": list(report.get("notes") or []),
+        "settings": settings_text(report),
+    }
+
+
+def _target(report: Mapping[str, Any], domain: str, place: int) -> dict[str, Any]:
+    scores = {
+        protocol: collect_scores(report, domain, protocol)
+        for protocol in protocols_of(report, domain)
+    }
+    drawn = {
+        protocol: kept
+        for protocol, found in scores.items()
+        if (kept := [s for s in found if HEADLINE_METRIC in s.mean])
+    }
+    plot = bar_plot(drawn, HEADLINE_METRIC, name=f"bars-{place}") if drawn else ""
+    return {
+        "domain": domain,
+        "headline": headline(report, domain),
+        "tables": result_tables(report, domain),
+        # Made by plots.py, which escapes what it is given.
+        "plot": Markup(plot),
+        "intervals": any(HEADLINE_METRIC in s.ci95 for found in drawn.values() for s in found),
+    }
+
+
+def _curves(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    for place, (name, curve) in enumerate((report.get("curves") or {}).items()):
+        if any(values for key, values in curve.items() if key != "epoch"):
+            plot = curve_plot(curve, name=f"curve-{place}", label=system_label(name))
+            found.append({"name": system_label(name), "plot": Markup(plot)})
+    return found
+
+
+def _matcher(matcher: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Recalls as text and as bar widths; None where there is no matcher."""
+    if not matcher:
+        return None
+    recalls = [
+        {"name": name, "text": f"{value:.3f}", "share": round(100 * value, 1)}
+        for name, key in (("before tuning", "recall_untuned"), ("after tuning", "recall_tuned"))
+        if (value := matcher.get(key)) is not None
+    ]
+    return {"recalls": recalls, "examples": list(matcher.get("examples") or [])}
