@@ -73,6 +73,7 @@ def prepare_domain(
             interaction is not among the items.
     """
     _check_settings(k_core, ties)
+    logger.info("preparing %s: %d interactions", raw.name, raw.interactions.height)
     users, items = _sorted_ids(raw)
     interactions = _coded(raw, users, items, ties)
     kept, records = _filtered(interactions, len(items), k_core, raw.name)

@@ -161,7 +161,10 @@ def test_python_2_literals() -> None:
 
 
 def test_amazon_2018_reviews_and_ratings(tmp_path: Path) -> None:
-    metadata = [{"title": 'A "B" \u00e9', "asin": "0001", "also_buy": ["x"]}, {"asin": "B2"}]
+    metadata: list[dict[str, object]] = [
+        {"title": 'A "B" \u00e9', "asin": "0001", "also_buy": ["x"]},
+        {"asin": "B2"},
+    ]
     write(tmp_path / "toys" / "Toys_5.json", json_lines(REVIEWS))
     meta = write(tmp_path / "toys" / "meta_Toys.json", json_lines(metadata))
     domain = read_domain(tmp_path, "toys")
