@@ -29,6 +29,9 @@ from idp_tf.optimizers import LazyAdam
 
 MONITOR = "val_ndcg@10"
 
+# What TensorFlow raises on files that are cut short or not its own.
+_DAMAGE = (tf.errors.OpError, AssertionError, LookupError, OSError, RuntimeError, ValueError)
+
 _log = logging.getLogger(__name__)
 
 
@@ -145,7 +148,7 @@ class _Keeper(tf_keras.callbacks.Callback):
                 state = TrainingState(**json.loads(self._text.numpy()))
                 if state.best_epoch and not self._best_file(state.best_epoch).exists():
                     raise FileNotFoundError(self._best_file(state.best_epoch))
-            except (tf.errors.OpError, AssertionError, OSError, ValueError) as error:
+            except _DAMAGE as error:
                 _log.warning("checkpoint %s is damaged (%s), trying the one before", path, error)
                 continue
             self.state = state

@@ -17,7 +17,7 @@ from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import summarize
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
-from idp_tf.workflow.artifacts import Artifact, read_json
+from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_artifact, seeds_of
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.run import Run
@@ -102,13 +102,6 @@ def count_openings(target_dir: Path) -> dict[str, int]:
     for system, _, _ in sorted(keys):
         counts[system] = counts.get(system, 0) + 1
     return counts
-
-
-def stored_metrics(artifact: Artifact) -> dict[str, dict[str, float]]:
-    """The metrics of each protocol of a finished evaluation."""
-    metrics = read_json(artifact.folder / "done.json")["metrics"]
-    assert isinstance(metrics, dict)
-    return metrics
 
 
 def _note_opening(run: Run, slug: str, seed: int, key: str) -> None:

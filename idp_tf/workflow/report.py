@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
@@ -21,7 +22,6 @@ from idp_tf.workflow.evaluate import (
     evaluation_artifact,
     load_ranks,
     protocols,
-    stored_metrics,
 )
 from idp_tf.workflow.fine_tune import model_artifact, seeds_of
 from idp_tf.workflow.match import matcher_artifact
@@ -101,22 +101,21 @@ def _target_report(run: Run) -> dict[str, Any]:
     }
 
 
-def _results(run: Run) -> Iterator[dict[str, Any]]:
+def _results(run: Run) -> Iterator[ResultRow]:
     for slug, seed in evaluated(run):
         artifact = evaluation_artifact(run, slug, seed)
         seconds = artifact.summary["seconds"]
         if slug in TARGET_SYSTEMS:
             seconds += model_artifact(run, TARGET_SYSTEMS[slug], seed).summary["seconds"]
-        for protocol, metrics in stored_metrics(artifact).items():
-            yield {
-                "system": slug,
-                "domain": run.config.target,
-                "protocol": protocol,
-                "seed": seed,
-                "users": artifact.summary["users"],
-                "metrics": metrics,
-                "seconds": round(seconds, 2),
-            }
+        for protocol, ranks in load_ranks(run, slug, seed).items():
+            yield result_row(
+                ranks,
+                system=slug,
+                domain=run.config.target,
+                protocol=protocol,
+                seed=seed,
+                seconds=round(seconds, 2),
+            )
 
 
 def _significance(run: Run) -> Iterator[Any]:

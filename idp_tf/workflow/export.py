@@ -1,0 +1,77 @@
+"""Stage 7: SavedModels for TF-Serving, in ``export/``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from idp_tf.errors import SettingsError
+from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
+from idp_tf.workflow.artifacts import read_json, write_json
+from idp_tf.workflow.fine_tune import load_target_model, model_artifact, target_systems
+from idp_tf.workflow.match import load_matcher, matcher_artifact
+from idp_tf.workflow.prepare import load_sources, load_target
+from idp_tf.workflow.pretrain import load_pretrained
+from idp_tf.workflow.run import Run
+
+VERSIONS_FILE = "versions.json"
+_PREFERRED = ("idp", "idp-wo-encoder", "sasrec")
+
+_log = logging.getLogger(__name__)
+
+
+def export(run: Run) -> Path:
+    """Exports the recommender and the matcher, each in its exact and its ScaNN form.
+
+    The recommender holds the first of idp, idp-wo-encoder and sasrec that the run has
+    trained, with the run's first seed. A model that was exported from the same inputs
+    is kept; another target or other settings give a new version beside the old one.
+
+    Returns:
+        ``export/models.config``.
+    """
+    from serving.export import export_matcher, export_recommender, write_models_config
+
+    folder = run.workdir / "export"
+    folder.mkdir(exist_ok=True)
+    system = _exported_system(run)
+    target = load_target(run)
+    model = None
+    for name, scann in (("recommender", False), ("recommender_scann", True)):
+        key = model_artifact(run, system, run.settings.seed).key
+        if not _is_exported(folder, name, key):
+            model = model or load_target_model(run, system, run.settings.seed)
+            _note_version(folder, key, export_recommender(model, target.item_ids, folder, scann=scann))
+    for name, scann in (("matcher", False), ("matcher_scann", True)):
+        key = f"{matcher_artifact(run).key}-{run.settings.transfer.model_dump_json()}"
+        if not _is_exported(folder, name, key):
+            _note_version(folder, key, _export_matcher(run, folder, scann))
+    return write_models_config(folder)
+
+
+def _exported_system(run: Run) -> TargetSystem:
+    trained = [system.slug for system in target_systems(run) if system.trained]
+    for slug in (*_PREFERRED, *trained):
+        if slug in trained:
+            return TARGET_SYSTEMS[slug]
+    raise SettingsError("no trained system to export", where="systems", remedy="add idp to systems")
+
+
+def _is_exported(folder: Path, name: str, key: str) -> bool:
+    versions = folder / VERSIONS_FILE
+    known = read_json(versions).get(name) if versions.is_file() else None
+    if known is None or known["key"] != key:
+        return False
+    whole = (folder / name / known["version"] / "saved_model.pb").is_file()
+    if whole:
+        _log.info("export of %s: version %s is reused", name, known["version"])
+    return whole
+
+
+def _note_version(folder: Path, key: str, version: Path) -> None:
+    file = folder / VERSIONS_FILE
+    versions = read_json(file) if file.is_file() else {}
+    versions[version.parent.name] = {"key": key, "version": version.name}
+    write_json(file, versions)
+    _log.info("exported %s, version %s", version.parent.name, version.name)

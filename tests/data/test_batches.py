@@ -1,0 +1,111 @@
+"""Training batches: what they hold, and what they never hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idp_tf.data.batches import TrainingBatches
+from idp_tf.data.sequences import Sequences
+from idp_tf.errors import DataError
+
+NUM_ITEMS = 40
+
+
+def make_sequences(histories):
+    offsets = np.concatenate([[0], np.cumsum([len(h) for h in histories])]).astype(np.int64)
+    return Sequences(np.array([i for h in histories for i in h], np.int32), offsets)
+
+
+histories = st.lists(
+    st.lists(st.integers(1, NUM_ITEMS), min_size=3, max_size=12), min_size=1, max_size=9
+)
+
+
+@given(histories, st.integers(1, 4), st.integers(1, 8), st.integers(0, 3))
+def test_an_epoch_holds_each_training_target_once(users, batch_size, max_length, seed):
+    if all(len(history) < 4 for history in users):
+        return
+    batches = TrainingBatches(
+        make_sequences(users), NUM_ITEMS, batch_size=batch_size, max_length=max_length, seed=seed
+    )
+    found, steps = [], 0
+    for batch in batches.epoch(0):
+        steps += 1
+        real = batch["positive_ids"] != 0
+        np.testing.assert_array_equal(real, batch["item_ids"] != 0)
+        np.testing.assert_array_equal(real, batch["negative_ids"] != 0)
+        assert len(real) <= batch_size
+        found += list(zip(batch["item_ids"][real], batch["positive_ids"][real], strict=True))
+    wanted = []
+    for history in users:
+        pairs = list(zip(history[:-3], history[1:-2], strict=True))
+        wanted += pairs[-max_length:]
+    assert sorted(map(tuple, np.array(found).tolist())) == sorted(wanted)
+    assert steps == batches.steps_per_epoch
+    assert len(found) == batches.num_targets
+
+
+@given(histories, st.integers(0, 5))
+def test_negatives_are_never_training_items_and_lie_in_range(users, epoch):
+    if all(len(history) < 4 for history in users):
+        return
+    # Each user's history is told by its first training item here.
+    users = [[1 + u, *[min(i + 10, NUM_ITEMS) for i in h]] for u, h in enumerate(users)]
+    sequences = make_sequences(users)
+    ranges = np.tile([10, NUM_ITEMS], (len(users), 1))
+    try:
+        batches = TrainingBatches(sequences, NUM_ITEMS, batch_size=1, item_ranges=ranges)
+    except DataError:
+        return
+    for batch in batches.epoch(epoch):
+        owner = next(i for i in batch["item_ids"][0] if i) - 1
+        negatives = batch["negative_ids"][batch["negative_ids"] != 0]
+        assert not set(negatives.tolist()) & set(users[owner][:-2])
+        assert negatives.min() >= 10
+        assert negatives.max() <= NUM_ITEMS
+
+
+def test_negatives_reach_every_untouched_item_evenly():
+    sequences = make_sequences([[1, 2, 3, 4, 5, 6]])
+    batches = TrainingBatches(sequences, 9, batch_size=1)
+    drawn = np.concatenate(
+        [b["negative_ids"][b["negative_ids"] != 0] for e in range(2_000) for b in batches.epoch(e)]
+    )
+    counts = np.bincount(drawn, minlength=10)
+    assert counts[:5].sum() == 0
+    # The held-out items 5 and 6 are negatives like any other: training must not know them.
+    np.testing.assert_allclose(counts[5:] / len(drawn), 0.2, atol=0.02)
+
+
+def test_epochs_differ_and_repeat():
+    users = [np.random.default_rng(u).integers(1, NUM_ITEMS, 9).tolist() for u in range(20)]
+    batches = TrainingBatches(make_sequences(users), NUM_ITEMS, batch_size=4, seed=7)
+    again = TrainingBatches(make_sequences(users), NUM_ITEMS, batch_size=4, seed=7)
+
+    def flat(source, epoch):
+        return np.concatenate([b["negative_ids"].ravel() for b in source.epoch(epoch)])
+
+    np.testing.assert_array_equal(flat(batches, 3), flat(again, 3))
+    assert not np.array_equal(flat(batches, 3), flat(batches, 4))
+
+
+def test_the_stream_begins_at_the_epoch_asked_for():
+    users = [np.random.default_rng(u).integers(1, NUM_ITEMS, 9).tolist() for u in range(20)]
+    batches = TrainingBatches(make_sequences(users), NUM_ITEMS, batch_size=8, seed=7)
+    steps = batches.steps_per_epoch
+    streamed = list(batches.dataset(first_epoch=2).take(2 * steps).as_numpy_iterator())
+    direct = [*batches.epoch(2), *batches.epoch(3)]
+    for found, wanted in zip(streamed, direct, strict=True):
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_user_who_touched_everything_is_named():
+    with pytest.raises(DataError, match="user 0 has touched all 3 items"):
+        TrainingBatches(make_sequences([[1, 2, 3, 1, 2]]), 3)
+
+
+def test_users_without_a_target_are_not_enough():
+    with pytest.raises(DataError, match="two training items"):
+        TrainingBatches(make_sequences([[1, 2, 3]]), NUM_ITEMS)

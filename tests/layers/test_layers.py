@@ -1,0 +1,83 @@
+"""Layers, against NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from idp_tf.layers import CausalSelfAttention, CausalTransformer, CountedDropout
+
+
+def test_dropout_keeps_the_mean_and_drops_the_rate():
+    layer = CountedDropout(0.25, seed=3)
+    dropped = layer(tf.ones((400, 500)), training=True).numpy()
+    assert abs((dropped == 0).mean() - 0.25) < 0.01
+    kept = dropped[dropped != 0]
+    np.testing.assert_allclose(kept, 1 / 0.75, rtol=1e-6)
+
+
+def test_dropout_is_a_function_of_seed_and_count():
+    ones = tf.ones((4, 33))
+    first, second = CountedDropout(0.5, seed=1), CountedDropout(0.5, seed=1)
+    one, two = first(ones, training=True), first(ones, training=True)
+    assert not np.array_equal(one, two)
+    second.calls.assign(1)
+    np.testing.assert_array_equal(second(ones, training=True), two)
+    assert not np.array_equal(CountedDropout(0.5, seed=2)(ones, training=True), one)
+
+
+def test_dropout_does_nothing_without_training():
+    values = tf.random.stateless_normal((3, 5), seed=(0, 0))
+    np.testing.assert_array_equal(CountedDropout(0.5)(values, training=False), values)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0])
+def test_dropout_refuses_impossible_rates(rate):
+    with pytest.raises(ValueError, match="rate"):
+        CountedDropout(rate)
+
+
+def _softmax(scores):
+    exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def test_attention_equals_a_numpy_transcription():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(2, 4, 6)).astype(np.float32)
+    mask = np.array([[False, True, True, True], [True, True, True, True]])
+    layer = CausalSelfAttention(num_heads=2, seed=5)
+    found = layer(inputs, padding_mask=tf.constant(mask)).numpy()
+
+    kernel, bias = (w.numpy() for w in layer.qkv.weights)
+    out_kernel, out_bias = (w.numpy() for w in layer.output_projection.weights)
+    for b in range(2):
+        query, key, value = np.split(inputs[b] @ kernel + bias, 3, axis=-1)
+        heads = []
+        for h in range(2):
+            part = slice(3 * h, 3 * h + 3)
+            scores = query[:, part] @ key[:, part].T / np.sqrt(3)
+            visible = np.tril(np.ones((4, 4), bool)) & mask[b][None]
+            heads.append(_softmax(np.where(visible, scores, -1e9)) @ value[:, part])
+        wanted = np.concatenate(heads, axis=-1) @ out_kernel + out_bias
+        # A padding position has nothing to look at: its output means nothing.
+        np.testing.assert_allclose(found[b][mask[b]], wanted[mask[b]], atol=1e-5)
+
+
+def test_attention_refuses_heads_that_do_not_divide_the_width():
+    with pytest.raises(ValueError, match="num_heads"):
+        CausalSelfAttention(num_heads=4)(tf.ones((1, 2, 6)), padding_mask=tf.ones((1, 2), bool))
+
+
+def test_fused_projection_starts_within_glorot_limits_of_one_projection():
+    layer = CausalSelfAttention(num_heads=1, seed=0)
+    layer(tf.ones((1, 2, 64)), padding_mask=tf.ones((1, 2), bool))
+    limit = np.sqrt(6 / (64 + 64))
+    kernel = np.abs(layer.qkv.kernel.numpy())
+    assert kernel.max() <= limit
+    assert kernel.max() > 0.99 * limit
+
+
+def test_transformer_config_round_trip():
+    layer = CausalTransformer(num_layers=1, num_heads=2, max_length=7, dropout=0.1, seed=4)
+    again = CausalTransformer.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()

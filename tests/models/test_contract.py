@@ -1,0 +1,121 @@
+"""What every sequence model must do."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from idp_tf.errors import WorkdirError
+from idp_tf.models import SASRec, load_model, save_model
+from idp_tf.optimizers import LazyAdam
+
+NUM_ITEMS, DIM, LENGTH = 20, 8, 6
+
+
+def make_sasrec(seed=0, dropout=0.2):
+    return SASRec(
+        NUM_ITEMS, embedding_dim=DIM, num_heads=2, max_length=LENGTH, dropout=dropout, seed=seed
+    )
+
+
+@pytest.fixture(params=[make_sasrec])
+def make_model(request):
+    return request.param
+
+
+@pytest.fixture
+def history():
+    return np.array([[0, 0, 3, 1, 4, 1], [5, 9, 2, 6, 5, 3]], np.int32)
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, NUM_ITEMS + 1, (3, 16, LENGTH), dtype=np.int32)
+    ids[:, :5, :3] = 0
+    return dict(zip(("item_ids", "positive_ids", "negative_ids"), ids, strict=True))
+
+
+def test_shapes(make_model, history):
+    model = make_model()
+    assert model(history).shape == (2, LENGTH, DIM)
+    assert model.encode_users(history).shape == (2, DIM)
+    assert model.item_vectors().shape == (NUM_ITEMS + 1, DIM)
+
+
+def test_padding_changes_nothing(make_model, history):
+    model = make_model()
+    np.testing.assert_allclose(
+        model.encode_users(history[:1]), model.encode_users(history[:1, 2:]), atol=1e-6
+    )
+    # Nor does what the padding row holds.
+    before = model.encode_users(history[:1]).numpy()
+    table = model.item_vectors().numpy()
+    table[0] = 100
+    model.item_embedding.set_weights([table])
+    np.testing.assert_allclose(model.encode_users(history[:1]), before, atol=1e-6)
+
+
+def test_the_future_changes_nothing(make_model, history):
+    model = make_model()
+    changed = history.copy()
+    changed[:, 4:] = 7
+    before, after = model(history).numpy(), model(changed).numpy()
+    np.testing.assert_allclose(before[:, 2:4], after[:, 2:4], atol=1e-6)
+    assert np.abs(before[:, 4:] - after[:, 4:]).max() > 1e-3
+
+
+def test_order_matters(make_model, history):
+    model = make_model()
+    assert np.abs(model.encode_users(history) - model.encode_users(history[:, ::-1])).max() > 1e-4
+
+
+def test_loss_equals_numpy(make_model, batch):
+    model = make_model()
+    hidden, table = model(batch["item_ids"]).numpy(), model.item_vectors().numpy()
+    positive = (hidden * table[batch["positive_ids"]]).sum(-1)
+    negative = (hidden * table[batch["negative_ids"]]).sum(-1)
+    mask = batch["positive_ids"] != 0
+    wanted = np.log1p(np.exp(negative - positive))[mask].mean()
+    np.testing.assert_allclose(model.compute_loss(batch), wanted, rtol=1e-5)
+
+
+def test_fit_lowers_the_loss_and_gradients_reach_every_weight(make_model, batch):
+    model = make_model(dropout=0.0)
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch, training=True)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, variable.name
+        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, variable.name
+    before = float(model.compute_loss(batch))
+    model.compile(optimizer=LazyAdam(1e-2))
+    model.fit(tf.data.Dataset.from_tensors(batch).repeat(30), epochs=1, verbose=0)
+    assert float(model.compute_loss(batch)) < 0.8 * before
+
+
+def test_the_embedding_gradient_is_sparse(make_model, batch):
+    model = make_model()
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch, training=True)
+    assert isinstance(tape.gradient(loss, model.item_embedding.embeddings), tf.IndexedSlices)
+
+
+def test_save_and_load_give_equal_outputs(make_model, history, tmp_path):
+    model = make_model(seed=3)
+    save_model(model, tmp_path / "model")
+    loaded = load_model(tmp_path / "model")
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_array_equal(loaded.encode_users(history), model.encode_users(history))
+    np.testing.assert_array_equal(loaded.item_vectors(), model.item_vectors())
+
+
+def test_loading_nothing_says_so(tmp_path):
+    with pytest.raises(WorkdirError, match="no whole model"):
+        load_model(tmp_path)
+
+
+def test_seeds_decide_the_weights(make_model):
+    first, second, other = make_model(seed=1), make_model(seed=1), make_model(seed=2)
+    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not np.array_equal(first.item_vectors(), other.item_vectors())

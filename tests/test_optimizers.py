@@ -1,0 +1,48 @@
+"""LazyAdam, against a NumPy transcription and against Adam."""
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from idp_tf.optimizers import LazyAdam
+
+RATE, BETA_1, BETA_2, EPSILON = 0.01, 0.9, 0.999, 1e-7
+
+
+def test_rows_without_a_gradient_stay_and_the_others_move_as_adam_says():
+    rng = np.random.default_rng(0)
+    start = rng.normal(size=(5, 3)).astype(np.float32)
+    table = tf.Variable(start)
+    optimizer = LazyAdam(RATE)
+    values, momentum, velocity = start.copy(), np.zeros((5, 3)), np.zeros((5, 3))
+    for step, rows in enumerate(([0, 2], [2, 4], [0]), start=1):
+        gradient = rng.normal(size=(len(rows), 3)).astype(np.float32)
+        slices = tf.IndexedSlices(tf.constant(gradient), tf.constant(rows), [5, 3])
+        optimizer.apply_gradients([(slices, table)])
+        momentum[rows] = BETA_1 * momentum[rows] + (1 - BETA_1) * gradient
+        velocity[rows] = BETA_2 * velocity[rows] + (1 - BETA_2) * gradient**2
+        rate = RATE * np.sqrt(1 - BETA_2**step) / (1 - BETA_1**step)
+        values[rows] -= rate * momentum[rows] / (np.sqrt(velocity[rows]) + EPSILON)
+    np.testing.assert_allclose(table.numpy(), values, atol=1e-6)
+    np.testing.assert_array_equal(table.numpy()[[1, 3]], start[[1, 3]])
+
+
+def test_repeated_rows_of_a_gradient_are_added_first():
+    once, twice = tf.Variable([[1.0], [1.0]]), tf.Variable([[1.0], [1.0]])
+    LazyAdam(RATE).apply_gradients(
+        [(tf.IndexedSlices(tf.constant([[3.0]]), tf.constant([1]), [2, 1]), once)]
+    )
+    LazyAdam(RATE).apply_gradients(
+        [(tf.IndexedSlices(tf.constant([[1.0], [2.0]]), tf.constant([1, 1]), [2, 1]), twice)]
+    )
+    np.testing.assert_allclose(once.numpy(), twice.numpy())
+
+
+def test_equals_adam_where_every_row_has_a_gradient():
+    ours, theirs = tf.Variable([[1.0, 2.0], [3.0, 4.0]]), tf.Variable([[1.0, 2.0], [3.0, 4.0]])
+    lazy, adam = LazyAdam(RATE), tf_keras.optimizers.Adam(RATE)
+    for scale in (1.0, -2.0, 0.5):
+        gradient = tf.constant([[1.0, -1.0], [0.5, 2.0]]) * scale
+        lazy.apply_gradients([(tf.IndexedSlices(gradient, tf.constant([0, 1]), [2, 2]), ours)])
+        adam.apply_gradients([(gradient, theirs)])
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
