@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="idp-tf",
-    help="Recommend in a new domain with what behaviour taught in others (ID-centric pre-training).",
+    help="Recommend in a new domain with what behaviour has taught in others.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

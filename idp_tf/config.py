@@ -30,6 +30,12 @@ class PrepareSettings(_Settings):
     ties: Literal["random", "id", "source"] = Field(
         "random", description="order of equal timestamps: seeded random, by item id, as in the file"
     )
+    unknown_items: Literal["error", "drop", "untitled"] = Field(
+        "error", description="interactions whose item has no row: refuse, drop, or go untitled"
+    )
+    repeated_items: Literal["error", "first"] = Field(
+        "error", description="an item id with two rows: refuse, or take the first"
+    )
 
 
 class ModelSettings(_Settings):
@@ -58,7 +64,7 @@ class TrainSettings(_Settings):
 
 
 class FineTuneSettings(TrainSettings):
-    """Training on the target, the same for every system; chosen on validation if there is a grid."""
+    """Training on the target, the same for every system."""
 
     learning_rate_grid: tuple[float, ...] = Field(
         (), description="train with each and keep the best on validation; empty: learning_rate"

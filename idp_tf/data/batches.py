@@ -143,9 +143,7 @@ class TrainingBatches:
         lengths = np.minimum(self._training.lengths[self._users] - 1, self.max_length)
         edges = np.array([*(b for b in _BUCKETS if b < self.max_length), self.max_length])
         bucket = np.searchsorted(edges, lengths)
-        return [
-            (int(edges[b]), self._users[bucket == b]) for b in np.unique(bucket)
-        ]
+        return [(int(edges[b]), self._users[bucket == b]) for b in np.unique(bucket)]
 
     def _draw_negatives(self, rng: np.random.Generator) -> Int32Array:
         negatives = rng.integers(self._low, self._high, endpoint=True)
@@ -159,9 +157,7 @@ class TrainingBatches:
             )
         return negatives.astype(np.int32)
 
-    def _assemble(
-        self, users: npt.NDArray[np.int64], length: int, negatives: Sequences
-    ) -> Batch:
+    def _assemble(self, users: npt.NDArray[np.int64], length: int, negatives: Sequences) -> Batch:
         item_ids = self._training.left_padded(users, length, leave_out=1)
         real = item_ids != PAD_ID
         positive_ids = np.where(real, self._training.left_padded(users, length), PAD_ID)

@@ -66,7 +66,10 @@ class CausalTransformer(tf_keras.layers.Layer):
         self.input_dropout = CountedDropout(self.dropout, seed=self.seed + 1)
         self.blocks = [
             _TransformerBlock(
-                self.num_heads, self.dropout, self.seed + _SEEDS_PER_LAYER * (i + 1), name=f"block_{i}"
+                self.num_heads,
+                self.dropout,
+                self.seed + _SEEDS_PER_LAYER * (i + 1),
+                name=f"block_{i}",
             )
             for i in range(self.num_layers)
         ]

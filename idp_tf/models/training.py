@@ -98,9 +98,11 @@ def train(
     keeper = _Keeper(model, Path(folder), settings, validate, name)
     state = keeper.restore()
     if not state.stopped:
-        extra = [] if tensorboard_dir is None else [
-            tf_keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False)
-        ]
+        extra = (
+            []
+            if tensorboard_dir is None
+            else [tf_keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False)]
+        )
         model.fit(
             batches.dataset(first_epoch=state.epoch),
             steps_per_epoch=batches.steps_per_epoch,

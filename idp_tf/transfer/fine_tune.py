@@ -123,8 +123,6 @@ def build_target_model(
 
 def _copy_encoder(source: SASRec, target: SASRec) -> None:
     """Copies the encoder's trainable weights; dropout keeps the target's own masks."""
-    pairs = zip(
-        source.encoder.trainable_variables, target.encoder.trainable_variables, strict=True
-    )
+    pairs = zip(source.encoder.trainable_variables, target.encoder.trainable_variables, strict=True)
     for theirs, ours in pairs:
         ours.assign(theirs)

@@ -11,7 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.domain import Domain
-from idp_tf.evaluation.floors import NEAREST_TITLE, POPULARITY, nearest_title_scorer, popularity_scorer
+from idp_tf.evaluation.floors import (
+    NEAREST_TITLE,
+    POPULARITY,
+    nearest_title_scorer,
+    popularity_scorer,
+)
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer

@@ -42,7 +42,9 @@ def export(run: Run) -> Path:
         key = model_artifact(run, system, run.settings.seed).key
         if not _is_exported(folder, name, key):
             model = model or load_target_model(run, system, run.settings.seed)
-            _note_version(folder, key, export_recommender(model, target.item_ids, folder, scann=scann))
+            _note_version(
+                folder, key, export_recommender(model, target.item_ids, folder, scann=scann)
+            )
     for name, scann in (("matcher", False), ("matcher_scann", True)):
         key = f"{matcher_artifact(run).key}-{run.settings.transfer.model_dump_json()}"
         if not _is_exported(folder, name, key):

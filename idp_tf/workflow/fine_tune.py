@@ -153,6 +153,9 @@ def _train(
         validate=validate,
         folder=artifact.folder / "checkpoints" / rate,
         name=f"{artifact.name}, {rate}" if settings.learning_rate_grid else artifact.name,
-        tensorboard_dir=run.logs_dir / run.config.target / artifact.folder.parent.name
-        / artifact.folder.name / rate,
+        tensorboard_dir=run.logs_dir
+        / run.config.target
+        / artifact.folder.parent.name
+        / artifact.folder.name
+        / rate,
     )

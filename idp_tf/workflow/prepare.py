@@ -9,7 +9,7 @@ from typing import Any
 
 from idp_tf.data.domain import Domain, MergedDomains
 from idp_tf.data.prepare import prepare_domain
-from idp_tf.data.readers import read_domain
+from idp_tf.data.readers import ReadOptions, read_domain
 from idp_tf.data.store import load_domain, write_domain
 from idp_tf.errors import MissingDataError
 from idp_tf.workflow.artifacts import Artifact
@@ -35,7 +35,7 @@ def prepare(run: Run) -> None:
         settings = run.settings.prepare
         is_target = name == run.config.target
         domain = prepare_domain(
-            read_domain(run.config.data, name),
+            read_domain(run.config.data, name, _read_options(run)),
             k_core=settings.target_k_core if is_target else settings.source_k_core,
             ties=settings.ties,
             seed=run.settings.seed,
@@ -81,9 +81,18 @@ def _artifact(run: Run, name: str) -> Artifact:
         "files": _file_hashes(run.config.data, name),
         "k_core": settings.target_k_core if is_target else settings.source_k_core,
         "ties": settings.ties,
+        "unknown_items": settings.unknown_items,
+        "repeated_items": settings.repeated_items,
         "seed": run.settings.seed if settings.ties == "random" else None,
     }
     return run.artifact(folder, f"data of {name}", inputs)
+
+
+def _read_options(run: Run) -> ReadOptions:
+    settings = run.settings.prepare
+    return ReadOptions(
+        unknown_items=settings.unknown_items, repeated_items=settings.repeated_items
+    )
 
 
 def _file_hashes(data: Path, name: str) -> dict[str, str]:

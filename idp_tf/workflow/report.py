@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -167,9 +165,9 @@ def _matches(run: Run) -> list[dict[str, Any]]:
         shown.append(
             {
                 "target_title": rows["target_title"][0],
-                "matches": rows.select("source_title", "source_domain", "score", "weight").to_dicts(),
+                "matches": rows.select(
+                    "source_title", "source_domain", "score", "weight"
+                ).to_dicts(),
             }
         )
     return shown
-
-

@@ -49,7 +49,7 @@ class RunConfig(BaseModel):
         if self.target in self.sources:
             raise SettingsError(
                 f"the domain {self.target!r} is a source and the target too",
-                remedy="leave it out of --sources: what is learned from a target cannot be tested on it",
+                remedy="leave it out of --sources, or the test is no test of transfer",
             )
 
 

@@ -117,19 +117,10 @@ def _title_vectors(run: Run, target: Domain) -> Float32Array:
 
 
 def _write_public_files(run: Run, target: Domain, generated: GeneratedEmbeddings) -> None:
-    sources = load_sources(run)
     partial = run.target_dir / "embeddings.partial.npy"
     np.save(partial, generated.embeddings)
     partial.replace(run.target_dir / "embeddings.npy")
-    write_matches(
-        run.target_dir / "matches.parquet",
-        generated,
-        target_items=target.item_ids.external_ids,
-        target_titles=target.titles,
-        source_items=[item for d in sources.domains for item in d.item_ids.external_ids],
-        source_domains=[d.name for d in sources.domains for _ in range(d.num_items)],
-        source_titles=sources.titles,
-    )
+    write_matches(run.target_dir / "matches.parquet", generated, target, load_sources(run))
 
 
 def _share_by_source(run: Run, generated: GeneratedEmbeddings) -> dict[str, float]:

@@ -25,9 +25,7 @@ def batches():
     # Each item is followed by the next one: something to learn.
     starts = rng.integers(0, NUM_ITEMS, USERS)
     values = 1 + (starts[:, None] + np.arange(LENGTH)) % NUM_ITEMS
-    sequences = Sequences(
-        values.ravel().astype(np.int32), np.arange(0, USERS * LENGTH + 1, LENGTH)
-    )
+    sequences = Sequences(values.ravel().astype(np.int32), np.arange(0, USERS * LENGTH + 1, LENGTH))
     return TrainingBatches(sequences, NUM_ITEMS, batch_size=16, max_length=8, seed=1)
 
 
