@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_recommenders.layers import factorized_top_k
 
 from idp_tf.data.schema import PAD_ID
-from idp_tf.retrieval import choose_scann_settings
+from idp_tf.retrieval import Index, choose_scann_settings
 
 Ranker = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Users (batch, dim), seen internal ids (batch, length; 0: none) and k -> scores and rows
@@ -70,6 +70,38 @@ def scann_ranker(vectors: npt.NDArray[np.float32]) -> Ranker:
         answer: tuple[tf.Tensor, tf.Tensor] = tf.cond(
             tf.reduce_any(short),
             lambda: _where_rows(short, _exact(items, users, seen, k), (scores, rows)),
+            lambda: (scores, rows),
+        )
+        return answer
+
+    return rank
+
+
+def match_ranker(index: Index) -> Callable[[tf.Tensor, int], tuple[tf.Tensor, tf.Tensor]]:
+    """``Index.query`` in a graph: vectors (batch, width) and k -> scores and rows (batch, k).
+
+    Where ScaNN meets fewer than ``k`` vectors for a query, that query is answered exactly.
+    """
+    if index.method == "exact":
+        exact_layer = index.layer
+        return lambda queries, k: exact_layer(queries, k=k)
+    layer = index.layer
+    items = tf.Variable(index.vectors, trainable=False, name="title_vectors")
+
+    def rank(queries: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        scores, rows = layer(queries, k=k)
+        # ScaNN narrows its answer, and fills with NaN, where it met fewer than k vectors.
+        gap = [[0, 0], [0, k - tf.shape(scores)[1]]]
+        scores = tf.ensure_shape(tf.pad(scores, gap, constant_values=np.nan), (None, k))
+        rows = tf.ensure_shape(tf.pad(rows, gap), (None, k))
+        short = tf.reduce_any(~tf.math.is_finite(scores), axis=1)
+        answer: tuple[tf.Tensor, tf.Tensor] = tf.cond(
+            tf.reduce_any(short),
+            lambda: _where_rows(
+                short,
+                tf.math.top_k(tf.matmul(queries, items, transpose_b=True), k=k),
+                (scores, rows),
+            ),
             lambda: (scores, rows),
         )
         return answer

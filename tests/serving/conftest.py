@@ -1,9 +1,11 @@
-"""A small recommender, exported in both forms and served on a free port."""
+"""A small recommender and matcher, exported in both forms and served on a free port."""
 
 from __future__ import annotations
 
 import os
 
+# idp_tf sets it, too; here Keras comes first.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
@@ -12,17 +14,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+import keras_hub
 import numpy as np
 import pytest
 
 from idp_tf.data.schema import IdMap
 from idp_tf.models import SASRec
+from idp_tf.retrieval import Index, build_index
+from idp_tf.text import TextEncoder
 from serving.client import ServingClient
-from serving.export import export_recommender, write_models_config
+from serving.export import export_matcher, export_recommender, write_models_config
 from serving.server import ModelServer
 
 NUM_ITEMS = 60
 MAX_LENGTH = 5
+NUM_SOURCES = 50
+TOP_M = 4
+WORDS = ("green", "black", "tea", "pot", "guitar", "string", "case", "cup", "strap", "stand", "red")
 
 Expect = Callable[[Sequence[str], int], list[tuple[str, float]]]
 
@@ -62,11 +71,73 @@ def expect(sequence_model: SASRec, item_ids: IdMap) -> Expect:
 
 
 @pytest.fixture(scope="session")
-def exports(sequence_model: SASRec, item_ids: IdMap, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export folder with the two recommenders and models.config."""
+def encoder() -> TextEncoder:
+    """A BERT with random weights over a few words."""
+    keras.utils.set_random_seed(5)
+    tokenizer = keras_hub.models.BertTokenizer(
+        vocabulary=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS], lowercase=True
+    )
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=5 + len(WORDS),
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        max_sequence_length=12,
+    )
+    # Wider than BERT's own start, so that titles differ by more than rounding.
+    for variable in backbone.trainable_variables:
+        variable.assign(keras.random.normal(variable.shape, stddev=0.7, seed=len(variable.path)))
+    return TextEncoder(backbone, tokenizer, "mean", title_length=8)
+
+
+@pytest.fixture(scope="session")
+def source_titles() -> list[str]:
+    """A title for each source item, each of another pair of words."""
+    pairs = [f"{a} {b}" for i, a in enumerate(WORDS) for b in WORDS[i + 1 :]]
+    return pairs[:NUM_SOURCES]
+
+
+@pytest.fixture(scope="session")
+def source_ids() -> list[str]:
+    """Ids as merged domains give them."""
+    return [f"{'food' if i % 2 else 'music'}:{i}" for i in range(NUM_SOURCES)]
+
+
+@pytest.fixture(scope="session")
+def source_embeddings() -> np.ndarray:
+    """Pre-trained ID embeddings of the source items."""
+    return np.random.default_rng(7).normal(size=(NUM_SOURCES, 6)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def indexes(encoder: TextEncoder, source_titles: list[str]) -> dict[str, Index]:
+    """Retrieval over the source titles, by the name of the export that holds it."""
+    vectors = encoder.encode(source_titles)
+    return {
+        "matcher": build_index(vectors, "exact", k=TOP_M),
+        "matcher_scann": build_index(vectors, "scann", k=TOP_M),
+    }
+
+
+@pytest.fixture(scope="session")
+def exports(
+    sequence_model: SASRec,
+    item_ids: IdMap,
+    encoder: TextEncoder,
+    indexes: dict[str, Index],
+    source_embeddings: np.ndarray,
+    source_ids: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """An export folder with the four models and models.config."""
     folder = tmp_path_factory.mktemp("export")
     export_recommender(sequence_model, item_ids, folder)
     export_recommender(sequence_model, item_ids, folder, scann=True)
+    for index in indexes.values():
+        export_matcher(
+            encoder, index, source_embeddings, source_ids, folder, top_m=TOP_M, norm="matches"
+        )
     write_models_config(folder)
     return folder
 

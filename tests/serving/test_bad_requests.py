@@ -274,9 +274,7 @@ def test_methods_that_are_not_served(channel: grpc.Channel) -> None:
     assert code == "UNIMPLEMENTED"
 
 
-def test_long_messages_are_cut(
-    channel: grpc.Channel, predict_request: Callable[..., Any]
-) -> None:
+def test_long_messages_are_cut(channel: grpc.Channel, predict_request: Callable[..., Any]) -> None:
     request = predict_request()
     request.model_spec.signature_name = "s" * 5_000
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
