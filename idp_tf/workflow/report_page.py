@@ -18,6 +18,7 @@ from idp_tf._version import __version__
 from idp_tf.workflow.plots import bar_plot, curve_plot
 from idp_tf.workflow.report_sections import (
     HEADLINE_METRIC,
+    blends,
     comparisons,
     domain_rows,
     headline,
@@ -40,9 +41,10 @@ def write_report_page(report: Mapping[str, Any], path: str | Path) -> None:
             ``domains`` (manifests by name), ``results``, ``significance``, ``curves``
             (``{stage: {"epoch": […], "loss": […], "val_ndcg@10": […]}}``), ``matches``
             (``{domain: [{"target_title", "matches": [{"source_title",
-            "source_domain", "score", "weight"}]}]}``), ``matcher``
-            (``recall_untuned``, ``recall_tuned``, ``examples``), ``stages``,
-            ``test_openings``, ``notes`` and ``demonstration``.
+            "source_domain", "score", "weight"}]}]}``), ``transfer`` (facts by
+            domain), ``matcher`` (``recall_untuned``, ``recall_tuned``, ``recall_at``,
+            ``examples``), ``stages``, ``test_openings`` (``{system: count}``, or that
+            by domain), ``notes`` and ``demonstration``.
         path: Where to write.
 
     Example:
@@ -79,8 +81,8 @@ def _view(report: Mapping[str, Any]) -> dict[str, Any]:
         "metric": HEADLINE_METRIC,
         "targets": [_target(report, domain, place) for place, domain in enumerate(domains)],
         "comparisons": comparisons(report),
-        "openings": openings(report),
         "matches": {name: found for name, found in (report.get("matches") or {}).items() if found},
+        "blends": blends(report),
         "matcher": _matcher(report.get("matcher")),
         "curves": _curves(report),
         "domains": domain_rows(report),
@@ -104,6 +106,7 @@ def _target(report: Mapping[str, Any], domain: str, place: int) -> dict[str, Any
     return {
         "domain": domain,
         "headline": headline(report, domain),
+        "openings": openings(report, domain),
         "tables": result_tables(report, domain),
         # Made by plots.py, which escapes what it is given.
         "plot": Markup(plot),
@@ -129,4 +132,9 @@ def _matcher(matcher: Mapping[str, Any] | None) -> dict[str, Any] | None:
         for name, key in (("before tuning", "recall_untuned"), ("after tuning", "recall_tuned"))
         if (value := matcher.get(key)) is not None
     ]
-    return {"recalls": recalls, "examples": list(matcher.get("examples") or [])}
+    return {
+        "recalls": recalls,
+        "at": matcher.get("recall_at") or 10,
+        "items": matcher.get("held_out_items"),
+        "examples": list(matcher.get("examples") or []),
+    }

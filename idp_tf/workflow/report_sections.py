@@ -6,6 +6,7 @@ the report lacks gives an empty list or None, and the page leaves it out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -155,17 +156,40 @@ def stage_rows(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def openings(report: Mapping[str, Any]) -> str | None:
-    """How often the test items were opened, in words."""
-    counts = report.get("test_openings") or {}
+def openings(report: Mapping[str, Any], domain: str) -> str | None:
+    """How often a domain's test items were opened, in words; None where nobody counted.
+
+    Each reported configuration (a system with a seed) opens them once. More
+    openings than that mean that test figures were seen before, and are named.
+    """
+    counts = _opening_counts(report, domain)
     if not counts:
         return None
-    total, often = sum(counts.values()), [s for s, count in counts.items() if count > 1]
-    text = f"The test items were opened {total} {'time' if total == 1 else 'times'}"
-    if not often:
-        return f"{text}, once for each system in the tables."
-    several = ", ".join(f"{system_label(s)} {counts[s]} times" for s in often)
-    return f"{text}; more than once for: {several}."
+    reported = Counter(
+        system for system, _ in {(r["system"], r["seed"]) for r in _rows(report, domain)}
+    )
+    total = sum(counts.values())
+    times = "once" if total == 1 else f"{total} times"
+    more = [system for system, count in counts.items() if count > reported[system]]
+    if not more:
+        return f"Its test items were opened {times}, once for each system and seed shown."
+    named = ", ".join(f"{system_label(s)} ({counts[s]} for {reported[s]} shown)" for s in more)
+    return f"Its test items were opened {times}, more often than is shown here for {named}."
+
+
+def blends(report: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """For each target: facts about its generated embeddings, and each source's share in them."""
+    found = {}
+    for domain, summary in (report.get("transfer") or {}).items():
+        shares = summary.get("share_by_source") or {}
+        found[domain] = {
+            "facts": _blend_facts(summary),
+            "shares": [
+                {"name": name, "text": f"{100 * share:.0f} %", "share": round(100 * share, 1)}
+                for name, share in shares.items()
+            ],
+        }
+    return found
 
 
 def settings_text(report: Mapping[str, Any]) -> str | None:
@@ -229,6 +253,38 @@ def _headline_p(report: Mapping[str, Any], domain: str, protocol: str) -> str:
         ):
             return f", {p_text(entry['p'])}"
     return ""
+
+
+def _rows(report: Mapping[str, Any], domain: str) -> list[Mapping[str, Any]]:
+    return [row for row in report.get("results") or [] if row["domain"] == domain]
+
+
+def _opening_counts(report: Mapping[str, Any], domain: str) -> Mapping[str, int]:
+    """``{system: count}``, or that within ``{domain: …}`` where there are several targets."""
+    counts = report.get("test_openings") or {}
+    nested = counts.get(domain)
+    if isinstance(nested, Mapping):
+        return nested
+    return {system: count for system, count in counts.items() if isinstance(count, int)}
+
+
+def _blend_facts(summary: Mapping[str, Any]) -> list[str]:
+    """Short sentences, one for each figure that is there."""
+    texts = (
+        (("items",), "{:,} items got an embedding."),
+        (("untitled",), "Without a title, and so with the fallback: {:,}."),
+        (
+            ("mean_best_score", "mean_score"),
+            "The best match has a mean similarity of {:.2f}, all matches {:.2f}.",
+        ),
+        (
+            ("mean_source_norm", "mean_norm"),
+            "Source embeddings have a mean norm of {:.2f}, the generated ones {:.2f}.",
+        ),
+        (("retrieval_recall",), "Retrieval found {:.1%} of the true nearest titles."),
+    )
+    values = [([summary.get(key) for key in keys], text) for keys, text in texts]
+    return [text.format(*found) for found, text in values if None not in found]
 
 
 def _comparison(entry: Mapping[str, Any]) -> dict[str, Any]:

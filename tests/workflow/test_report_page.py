@@ -79,8 +79,11 @@ REPORT: dict[str, Any] = {
     "matcher": {
         "recall_untuned": 0.142,
         "recall_tuned": 0.219,
+        "recall_at": 20,
+        "held_out_items": 77,
         "examples": [{"title": "Oolong", "before": ["Mug"], "after": ["Teapot"]}],
     },
+    "transfer": {"tea": {"items": 1200, "share_by_source": {"home": 0.75, "toys": 0.25}}},
     "stages": [
         {"name": "prepare", "seconds": 2.0, "reused": False},
         {"name": "pretrain", "seconds": 75.0, "reused": True},
@@ -133,7 +136,8 @@ def test_every_part_is_there(page: str) -> None:
         "IDP reaches NDCG@5 0.2358 over 99 sampled negatives; SASRec trained from scratch "
         "reaches 0.2185 (+7.9 %, p < 0.001)",
         "A demonstration.",
-        "opened 2 times, once for each system",
+        "opened 2 times, once for each system and seed shown",
+        "1,200 items got an embedding.", "home 75 %", "neighbour recall@20, on 77 source items",
         "IDP, fine-tuned is better than SASRec, from scratch",
         "IDP, fine-tuned is not clearly different from SASRec, from scratch",
         "+0.0090 to +0.0260",
@@ -212,6 +216,7 @@ def test_titles_and_names_are_escaped() -> None:
     report["stages"] = [{"name": evil, "seconds": 1, "reused": False}]
     report["notes"], report["config"] = [evil], {evil: evil}
     report["test_openings"] = {evil: 2}
+    report["transfer"] = {evil: {"share_by_source": {evil: 1.0}}}
     page = render_report(report)
     tags = Reader(page).tags
     assert not [tag for tag, _ in tags if tag in ("script", "img")]
@@ -225,6 +230,14 @@ def test_a_report_with_parts_missing(missing: str) -> None:
     reader = Reader(render_report(report))
     assert reader.open == []
     assert "None" not in reader.text and "undefined" not in reader.text.lower()
+
+
+def test_more_openings_than_are_shown_are_named() -> None:
+    report = {**REPORT, "test_openings": {"tea": {"idp": 3, "sasrec": 1}}}
+    text = Reader(render_report(report)).text
+    assert (
+        "opened 4 times, more often than is shown here for IDP, fine-tuned (3 for 1 shown)" in text
+    )
 
 
 def test_matcher_with_half_its_fields() -> None:
