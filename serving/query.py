@@ -11,8 +11,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from idp_tf.errors import MissingDataError
-from serving.client import DEFAULT_TIMEOUT, ServingClient
+from idp_tf.errors import MissingDataError, ServingError
+from serving.client import DEFAULT_TIMEOUT, ServingClient, ServingClientError
 
 Recommendations = Sequence[tuple[str, float]]
 """(item id, score), best first."""
@@ -38,10 +38,19 @@ def query(
         timeout: Seconds that the answer may take.
 
     Raises:
-        ServingClientError: if there is no answer, or it is an error.
+        ServingError: if there is no answer, or it is an error.
     """
-    with ServingClient(address, timeout) as client:
-        return client.recommend([items], k, model)[0]
+    try:
+        with ServingClient(address, timeout) as client:
+            return client.recommend([items], k, model)[0]
+    except ServingClientError as error:
+        # What follows the first line names nodes of the graph.
+        message = error.message.splitlines()[0] if error.message else "no message"
+        raise ServingError(
+            f"{error.code}: {message}" if error.code else message,
+            where=address,
+            remedy=error.remedy or None,
+        ) from error
 
 
 def format_json(

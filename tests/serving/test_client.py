@@ -41,9 +41,11 @@ def test_a_server_that_is_not_there() -> None:
 
 def test_a_server_that_says_nothing(silent_port: int) -> None:
     began = time.monotonic()
-    with ServingClient(f"127.0.0.1:{silent_port}", 0.5) as client:
-        with pytest.raises(ServingClientError) as caught:
-            client.status("recommender")
+    with (
+        ServingClient(f"127.0.0.1:{silent_port}", 0.5) as client,
+        pytest.raises(ServingClientError) as caught,
+    ):
+        client.status("recommender")
     assert time.monotonic() - began < 3
     assert caught.value.code in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
     assert f"127.0.0.1:{silent_port}" in str(caught.value)

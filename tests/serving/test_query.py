@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from idp_tf.errors import MissingDataError
+from idp_tf.errors import MissingDataError, ServingError
 from serving.client import ServingClient
 from serving.query import format_json, print_table, query, read_titles
 
@@ -20,6 +20,36 @@ TITLES = {"a": "Green tea [organic]"}
 
 def test_query_asks_the_server(client: ServingClient) -> None:
     assert query(client.address, ["item-1"], 3) == client.recommend([["item-1"]], 3)[0]
+
+
+@pytest.mark.parametrize(
+    ("items", "k", "message"),
+    [
+        ([], 3, "row 0 of item_ids holds no known item id"),
+        (["nobody"], 3, "row 0 of item_ids holds no known item id"),
+        (["item-1"], 0, "k must be between 1 and 60, got 0"),
+        (["item-1"], 61, "k must be between 1 and 60, got 61"),
+    ],
+)
+def test_a_question_that_has_no_answer(
+    client: ServingClient, items: list[str], k: int, message: str
+) -> None:
+    with pytest.raises(ServingError) as caught:
+        query(client.address, items, k)
+    assert str(caught.value).startswith(f"{client.address}: INVALID_ARGUMENT: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_ids_beside_known_ones_are_skipped(client: ServingClient) -> None:
+    assert query(client.address, ["nobody", "item-1"], 3) == query(client.address, ["item-1"], 3)
+
+
+def test_no_server() -> None:
+    with pytest.raises(ServingError) as caught:
+        query("127.0.0.1:1", ["item-1"], timeout=5)
+    assert "127.0.0.1:1: UNAVAILABLE: no server answers here" in str(caught.value)
+    assert "idp-tf serve" in str(caught.value)
 
 
 def test_json() -> None:
