@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idp_tf.evaluation.floors import nearest_title_scorer, popularity_scorer
+from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import DEFAULT_PROTOCOLS, evaluate
 from idp_tf.evaluation.ranking import Scorer
@@ -16,6 +17,7 @@ __all__ = [
     "Significance",
     "compare_systems",
     "evaluate",
+    "model_scorer",
     "nearest_title_scorer",
     "paired_test",
     "popularity_scorer",

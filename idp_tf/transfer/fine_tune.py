@@ -117,12 +117,17 @@ def build_target_model(
     if system.pretrained_encoder:
         if pretrained is None:
             raise SettingsError(f"system {system.slug!r} needs a pre-trained model")
-        _copy_encoder(pretrained, model)
+        copy_encoder(pretrained, model)
     return model
 
 
-def _copy_encoder(source: SASRec, target: SASRec) -> None:
-    """Copies the encoder's trainable weights; dropout keeps the target's own masks."""
+def copy_encoder(source: SASRec, target: SASRec) -> None:
+    """Copies the encoder's trainable weights; dropout keeps the target's own masks.
+
+    Args:
+        source: A pre-trained model.
+        target: A model of the same shape but for its items; its encoder is overwritten.
+    """
     pairs = zip(source.encoder.trainable_variables, target.encoder.trainable_variables, strict=True)
     for theirs, ours in pairs:
         ours.assign(theirs)

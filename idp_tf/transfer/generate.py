@@ -160,7 +160,7 @@ def fallback_embedding(source_embeddings: npt.ArrayLike, norm: Norm) -> npt.NDAr
     length = np.linalg.norm(mean)
     if norm == "matches" and length > 0:
         mean *= np.linalg.norm(sources, axis=1).mean() / length
-    return mean.astype(np.float32)
+    return np.asarray(mean, np.float32)
 
 
 def generate_embeddings(

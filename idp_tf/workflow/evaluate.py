@@ -17,6 +17,7 @@ from idp_tf.evaluation.floors import (
     nearest_title_scorer,
     popularity_scorer,
 )
+from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer
@@ -27,7 +28,6 @@ from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_ar
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.transfer import load_title_vectors, transfer_artifact, untitled_items
-from idp_tf.workflow.validation import scorer_of
 
 OPENINGS_FILE = "test_openings.jsonl"
 Int32Array = npt.NDArray[np.int32]
@@ -128,4 +128,4 @@ def _scorer(run: Run, target: Domain, slug: str, seed: int) -> Scorer:
         return popularity_scorer(target.sequences, target.num_items)
     if slug == NEAREST_TITLE:
         return nearest_title_scorer(load_title_vectors(run), untitled=untitled_items(target))
-    return scorer_of(load_target_model(run, TARGET_SYSTEMS[slug], seed), slug)
+    return model_scorer(load_target_model(run, TARGET_SYSTEMS[slug], seed), slug)

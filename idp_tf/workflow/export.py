@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
+import numpy as np
+
 from idp_tf.errors import SettingsError
+from idp_tf.retrieval import Method, build_index
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
 from idp_tf.workflow.artifacts import read_json, write_json
 from idp_tf.workflow.fine_tune import load_target_model, model_artifact, target_systems
@@ -14,6 +16,7 @@ from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import load_pretrained
 from idp_tf.workflow.run import Run
+from serving.export import export_matcher, export_recommender, write_models_config
 
 VERSIONS_FILE = "versions.json"
 _PREFERRED = ("idp", "idp-wo-encoder", "sasrec")
@@ -31,8 +34,6 @@ def export(run: Run) -> Path:
     Returns:
         ``export/models.config``.
     """
-    from serving.export import export_matcher, export_recommender, write_models_config
-
     folder = run.workdir / "export"
     folder.mkdir(exist_ok=True)
     system = _exported_system(run)
@@ -48,8 +49,22 @@ def export(run: Run) -> Path:
     for name, scann in (("matcher", False), ("matcher_scann", True)):
         key = f"{matcher_artifact(run).key}-{run.settings.transfer.model_dump_json()}"
         if not _is_exported(folder, name, key):
-            _note_version(folder, key, _export_matcher(run, folder, scann))
+            _note_version(folder, key, _write_matcher(run, folder, "scann" if scann else "exact"))
     return write_models_config(folder)
+
+
+def _write_matcher(run: Run, folder: Path, method: Method) -> Path:
+    encoder, vectors = load_matcher(run)
+    settings = run.settings.transfer
+    return export_matcher(
+        encoder,
+        build_index(np.asarray(vectors), method, k=settings.top_m),
+        load_pretrained(run).item_vectors().numpy()[1:],
+        load_sources(run).external_ids,
+        folder,
+        top_m=settings.top_m,
+        norm=settings.norm,
+    )
 
 
 def _exported_system(run: Run) -> TargetSystem:

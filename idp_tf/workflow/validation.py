@@ -10,21 +10,11 @@ import numpy.typing as npt
 
 from idp_tf.data.domain import MergedDomains
 from idp_tf.data.sequences import Sequences
+from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import evaluate
-from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import ndcg
 from idp_tf.models import SequenceModel
-
-
-def scorer_of(model: SequenceModel, name: str) -> Scorer:
-    """The scorer of a model as its weights are now."""
-    return Scorer(
-        name,
-        lambda item_ids: model.encode_users(item_ids).numpy(),
-        model.item_vectors().numpy(),
-        model.max_length,
-    )
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ def build_validation(
 
     def validate() -> float:
         ranks = evaluate(
-            scorer_of(model, "validation"),
+            model_scorer(model, "validation"),
             sequences,
             split="validation",
             num_items=num_items,
