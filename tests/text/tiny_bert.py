@@ -7,10 +7,36 @@ from pathlib import Path
 import keras
 import keras_hub
 
-WORDS = (
-    "green black white tea kettle pot cup guitar string acoustic steel violin bow book of the "
-    "night day stars space war robot lamp desk chair pen ink paper"
-).split()
+WORDS = [
+    "green",
+    "black",
+    "white",
+    "tea",
+    "kettle",
+    "pot",
+    "cup",
+    "guitar",
+    "string",
+    "acoustic",
+    "steel",
+    "violin",
+    "bow",
+    "book",
+    "of",
+    "the",
+    "night",
+    "day",
+    "stars",
+    "space",
+    "war",
+    "robot",
+    "lamp",
+    "desk",
+    "chair",
+    "pen",
+    "ink",
+    "paper",
+]
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *[f"##{w}" for w in "aeios"]]
 
 

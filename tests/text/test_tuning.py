@@ -1,0 +1,155 @@
+"""Tuning: what it learns, and that a killed run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from idp_tf.config import MatcherSettings
+from idp_tf.errors import WorkdirError
+from idp_tf.text import build_text_encoder, hold_out, neighbour_recall, tune_matcher, tuning
+from idp_tf.text.batches import TuningBatches, choose_items
+from idp_tf.text.bert import encode_tokens
+from idp_tf.text.matcher import MatcherModel, WarmUpThenLinear
+
+GROUPS = [["green", "guitar", "night"], ["black", "violin", "star"], ["white", "desk", "robot"]]
+TITLES = [
+    f"{first} {second} {last}"
+    for group in GROUPS
+    for first, second in itertools.permutations(group, 2)
+    for last in ("tea", "pot", "pen")
+]
+NEIGHBOURS = np.array(
+    [
+        [(item // 18) * 18 + (item % 18 + step) % 18 for step in (1, 5, 9)]
+        for item in range(len(TITLES))
+    ],
+    np.int32,
+)
+SETTINGS = MatcherSettings(steps=8, batch_size=6, learning_rate=1e-3, title_length=12)
+
+
+def _encoder(tiny_bert):
+    return build_text_encoder(str(tiny_bert), "mean", 12)
+
+
+def _tune(tiny_bert, folder, settings=SETTINGS, **more):
+    encoder = _encoder(tiny_bert)
+    result = tune_matcher(encoder, TITLES, NEIGHBOURS, settings, 0, folder, **more)
+    return encoder, result
+
+
+def test_the_loss_of_a_step_is_that_of_the_equations(tiny_bert):
+    encoder = _encoder(tiny_bert)
+    items = choose_items(TITLES, NEIGHBOURS, hold_out(len(TITLES), 0.1, 0), None, 0)
+    batches = TuningBatches(items, encoder.packer.tokenise(TITLES), 6, 0)
+    model = MatcherModel(encoder, temperature=0.2)
+    batch = batches.batch(0)
+    vectors = encoder.encode(TITLES)
+    anchors, neighbours = batches.rows(0)
+    candidates = np.concatenate([vectors[anchors], vectors[neighbours]])
+    expected = 0.0
+    for i, anchor in enumerate(vectors[anchors]):
+        negative = np.exp(candidates[batch["allowed"][i]] @ anchor / 0.2).sum()
+        # Without dropout, the second view equals the first.
+        for positive in (anchor, vectors[neighbours[i]]):
+            share = np.exp(positive @ anchor / 0.2)
+            expected -= np.log(share / (share + negative)) / len(anchors)
+    found = model.compute_loss(x=batch, y_pred=model(batch, training=False))
+    assert float(found) == pytest.approx(expected, rel=1e-4)
+
+
+def test_dropout_makes_two_views(tiny_bert):
+    encoder = _encoder(tiny_bert)
+    ids = np.array([[2, 5, 8, 3]], np.int32).repeat(2, axis=0)
+    still = np.asarray(encode_tokens(encoder.backbone, ids, None, "mean"))
+    first, second = np.asarray(encode_tokens(encoder.backbone, ids, None, "mean", training=True))
+    np.testing.assert_allclose(still[0], still[1], atol=1e-6)
+    assert abs(first - second).max() > 1e-3
+
+
+def test_tuning_raises_held_out_recall(tiny_bert, tmp_path):
+    settings = SETTINGS.model_copy(update={"steps": 60, "held_out": 0.2})
+    before = _encoder(tiny_bert).encode(TITLES)
+    encoder, result = _tune(tiny_bert, tmp_path, settings)
+    offsets = [0, len(TITLES)]
+    within = np.array([[g * 18 + i for i in range(18)] for g in range(3) for _ in range(18)])
+    others = np.array([[j for j in row if j != i] for i, row in enumerate(within)], np.int32)
+    recall = [
+        neighbour_recall(vectors, others, result.held_out, offsets, 17)
+        for vectors in (before, encoder.encode(TITLES))
+    ]
+    assert recall[1] > recall[0] + 0.05
+    losses = [step["loss"] for step in result.history]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    assert all(
+        step["loss"] == pytest.approx(step["text_loss"] + step["behaviour_loss"], rel=1e-4)
+        for step in result.history
+    )
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(tiny_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "CHECKPOINT_STEPS", 2)
+    whole, undisturbed = _tune(tiny_bert, tmp_path / "whole")
+    original = tuning._Log.on_train_batch_end
+
+    def killed_in_the_sixth(self, batch, logs=None):
+        if len(self._state.history) == 5:
+            raise KeyboardInterrupt
+        original(self, batch, logs)
+
+    monkeypatch.setattr(tuning._Log, "on_train_batch_end", killed_in_the_sixth)
+    with pytest.raises(KeyboardInterrupt):
+        _tune(tiny_bert, tmp_path / "killed")
+    monkeypatch.setattr(tuning._Log, "on_train_batch_end", original)
+    resumed, result = _tune(tiny_bert, tmp_path / "killed")
+    assert (undisturbed.resumed_at, result.resumed_at) == (0, 4)
+    assert result.history == undisturbed.history
+    np.testing.assert_array_equal(resumed.encode(TITLES), whole.encode(TITLES))
+
+
+def test_a_finished_run_is_not_run_again(tiny_bert, tmp_path, monkeypatch):
+    tuned, first = _tune(tiny_bert, tmp_path)
+    monkeypatch.setattr(MatcherModel, "fit", lambda *args, **kwargs: pytest.fail("ran again"))
+    again, second = _tune(tiny_bert, tmp_path)
+    assert second.resumed_at == SETTINGS.steps and second.history == first.history
+    np.testing.assert_array_equal(again.encode(TITLES), tuned.encode(TITLES))
+
+
+def test_no_steps_leave_the_encoder_untuned(tiny_bert, tmp_path):
+    settings = SETTINGS.model_copy(update={"steps": 0})
+    encoder, result = _tune(tiny_bert, tmp_path, settings)
+    assert encoder.fingerprint() == _encoder(tiny_bert).fingerprint()
+    assert result.history == () and len(result.held_out) == round(0.1 * len(TITLES))
+
+
+def test_another_runs_state_and_a_damaged_one_are_refused(tiny_bert, tmp_path):
+    _tune(tiny_bert, tmp_path)
+    with pytest.raises(WorkdirError, match="other data or settings"):
+        _tune(tiny_bert, tmp_path, SETTINGS.model_copy(update={"temperature": 0.1}))
+    file = tmp_path / tuning.CHECKPOINT_FILE
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(WorkdirError, match="cannot be read"):
+        _tune(tiny_bert, tmp_path)
+
+
+def test_tensorboard_holds_every_step(tiny_bert, tmp_path):
+    _, result = _tune(tiny_bert, tmp_path / "state", tensorboard_dir=tmp_path / "logs")
+    (file,) = (tmp_path / "logs").iterdir()
+    values = {}
+    for event in tf.compat.v1.train.summary_iterator(str(file)):
+        for value in event.summary.value:
+            values.setdefault(value.tag, {})[event.step] = float(tf.make_ndarray(value.tensor))
+    assert list(values["matcher/behaviour_loss"]) == list(range(1, 9))
+    assert list(values["matcher/loss"].values()) == [step["loss"] for step in result.history]
+    assert "matcher/learning_rate" in values
+
+
+def test_the_rate_warms_up_and_falls_to_nothing():
+    schedule = WarmUpThenLinear(1.0, 100)
+    rates = [float(schedule(step)) for step in range(100)]
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10, rtol=1e-5)
+    np.testing.assert_allclose(rates[10:], np.arange(90, 0, -1) / 91, rtol=1e-5)
