@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,6 +130,19 @@ def test_last_known_packs_to_the_right(rows: list[list[int]], max_length: int) -
         expected.append([0] * (max_length - len(known)) + known)
     packed = last_known(tf.constant(rows, tf.int32), max_length)
     assert packed.numpy().tolist() == expected
+
+
+@pytest.mark.parametrize("build", [exact_ranker, scann_ranker])
+def test_equal_scores_come_in_the_order_of_the_rows(build: Callable[..., Any]) -> None:
+    """40 vectors of small integers, each in five places: products are exact, so all tie."""
+    rng = np.random.default_rng(4)
+    distinct = rng.integers(-4, 5, size=(40, 8)).astype(np.float32)
+    vectors = distinct[rng.permutation(np.repeat(np.arange(40), 5))]
+    query = rng.integers(-4, 5, size=(1, 8)).astype(np.float32)
+    _, rows = build(vectors)(tf.constant(query), tf.constant([[0]]), tf.constant(30))
+    products = (vectors @ query[0]).tolist()
+    expected = sorted(range(200), key=lambda row: (-products[row], row))[:30]
+    assert rows.numpy()[0].tolist() == expected
 
 
 @pytest.fixture(scope="module")
