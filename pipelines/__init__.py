@@ -1,0 +1,1 @@
+"""TFX-style components on Apache Beam and tfx-bsl; they need the extra ``pipelines``."""
