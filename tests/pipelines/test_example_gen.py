@@ -264,6 +264,20 @@ def record(user: list[bytes], steps: list[list[bytes]]) -> bytes:
     return bytes(made.SerializeToString())
 
 
+def test_users_come_in_the_order_of_their_ids(tmp_path: Path) -> None:
+    """Files of others, in an order that no preparation gives."""
+    import tensorflow as tf
+
+    for name, users in (("1.gz", [b"w", b"u"]), ("2.gz", [b"v", b"a"])):
+        with tf.io.TFRecordWriter(str(tmp_path / name), "GZIP") as writer:
+            for user in users:
+                writer.write(record([user], [[b"item of " + user], [b"tea"]]))
+    found = read_sequences(str(tmp_path / "*.gz"))
+    assert found.user_ids == ["a", "u", "v", "w"]
+    assert found.item_ids.external_ids == [f"item of {u}" for u in "auvw"] + ["tea"]
+    np.testing.assert_array_equal(found.sequences.values, [1, 5, 2, 5, 3, 5, 4, 5])
+
+
 EMPTY_LIST = b"\n\x12\n\x10\n\x07user_id\x12\x05\n\x03\n\x01v\x12\x0c\n\n\n\x08item_ids\x12\x00"
 """The user v, whose item_ids are there, but hold no step."""
 
