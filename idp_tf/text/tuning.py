@@ -147,7 +147,7 @@ class _State:
         """Writes the state; the file is replaced whole or not at all."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         about = {"fingerprint": self._fingerprint, "history": self.history}
-        arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables)}
+        arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables)}
         fresh = self._file.with_name(self._file.name + ".tmp")
         with fresh.open("wb") as stream:
             np.savez(stream, about=np.array(json.dumps(about)), **arrays)

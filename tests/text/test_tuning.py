@@ -33,13 +33,21 @@ SETTINGS = MatcherSettings(steps=8, batch_size=6, learning_rate=1e-3, title_leng
 
 
 def _encoder(tiny_bert):
-    return build_text_encoder(str(tiny_bert), "mean", 12)
+    return build_text_encoder(str(tiny_bert), "mean", 12, kept_layers=1)
 
 
 def _tune(tiny_bert, folder, settings=SETTINGS, **more):
     encoder = _encoder(tiny_bert)
     result = tune_matcher(encoder, TITLES, NEIGHBOURS, settings, 0, folder, **more)
     return encoder, result
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_bert, tmp_path_factory):
+    """The folder, the vectors and the result of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("finished")
+    encoder, result = _tune(tiny_bert, folder / "state", tensorboard_dir=folder / "logs")
+    return folder, encoder.encode(TITLES), result
 
 
 def test_the_loss_of_a_step_is_that_of_the_equations(tiny_bert):
@@ -91,9 +99,9 @@ def test_tuning_raises_held_out_recall(tiny_bert, tmp_path):
     )
 
 
-def test_a_resumed_run_equals_an_undisturbed_one(tiny_bert, tmp_path, monkeypatch):
+def test_a_resumed_run_equals_an_undisturbed_one(tiny_bert, finished, tmp_path, monkeypatch):
+    _, vectors, undisturbed = finished
     monkeypatch.setattr(tuning, "CHECKPOINT_STEPS", 2)
-    whole, undisturbed = _tune(tiny_bert, tmp_path / "whole")
     original = tuning._Log.on_train_batch_end
 
     def killed_in_the_sixth(self, batch, logs=None):
@@ -103,20 +111,20 @@ def test_a_resumed_run_equals_an_undisturbed_one(tiny_bert, tmp_path, monkeypatc
 
     monkeypatch.setattr(tuning._Log, "on_train_batch_end", killed_in_the_sixth)
     with pytest.raises(KeyboardInterrupt):
-        _tune(tiny_bert, tmp_path / "killed")
+        _tune(tiny_bert, tmp_path)
     monkeypatch.setattr(tuning._Log, "on_train_batch_end", original)
-    resumed, result = _tune(tiny_bert, tmp_path / "killed")
+    resumed, result = _tune(tiny_bert, tmp_path)
     assert (undisturbed.resumed_at, result.resumed_at) == (0, 4)
     assert result.history == undisturbed.history
-    np.testing.assert_array_equal(resumed.encode(TITLES), whole.encode(TITLES))
+    np.testing.assert_array_equal(resumed.encode(TITLES), vectors)
 
 
-def test_a_finished_run_is_not_run_again(tiny_bert, tmp_path, monkeypatch):
-    tuned, first = _tune(tiny_bert, tmp_path)
+def test_a_finished_run_is_not_run_again(tiny_bert, finished, monkeypatch):
+    folder, vectors, first = finished
     monkeypatch.setattr(MatcherModel, "fit", lambda *args, **kwargs: pytest.fail("ran again"))
-    again, second = _tune(tiny_bert, tmp_path)
+    again, second = _tune(tiny_bert, folder / "state")
     assert second.resumed_at == SETTINGS.steps and second.history == first.history
-    np.testing.assert_array_equal(again.encode(TITLES), tuned.encode(TITLES))
+    np.testing.assert_array_equal(again.encode(TITLES), vectors)
 
 
 def test_no_steps_leave_the_encoder_untuned(tiny_bert, tmp_path):
@@ -126,19 +134,19 @@ def test_no_steps_leave_the_encoder_untuned(tiny_bert, tmp_path):
     assert result.history == () and len(result.held_out) == round(0.1 * len(TITLES))
 
 
-def test_another_runs_state_and_a_damaged_one_are_refused(tiny_bert, tmp_path):
-    _tune(tiny_bert, tmp_path)
+def test_another_runs_state_and_a_damaged_one_are_refused(tiny_bert, finished, tmp_path):
     with pytest.raises(WorkdirError, match="other data or settings"):
-        _tune(tiny_bert, tmp_path, SETTINGS.model_copy(update={"temperature": 0.1}))
+        other = SETTINGS.model_copy(update={"temperature": 0.1})
+        _tune(tiny_bert, finished[0] / "state", other)
     file = tmp_path / tuning.CHECKPOINT_FILE
-    file.write_bytes(file.read_bytes()[:1000])
+    file.write_bytes((finished[0] / "state" / tuning.CHECKPOINT_FILE).read_bytes()[:1000])
     with pytest.raises(WorkdirError, match="cannot be read"):
         _tune(tiny_bert, tmp_path)
 
 
-def test_tensorboard_holds_every_step(tiny_bert, tmp_path):
-    _, result = _tune(tiny_bert, tmp_path / "state", tensorboard_dir=tmp_path / "logs")
-    (file,) = (tmp_path / "logs").iterdir()
+def test_tensorboard_holds_every_step(finished):
+    folder, _, result = finished
+    (file,) = (folder / "logs").iterdir()
     values = {}
     for event in tf.compat.v1.train.summary_iterator(str(file)):
         for value in event.summary.value:
