@@ -11,7 +11,15 @@ WORDS = """
 green black white tea kettle pot cup guitar string strings acoustic steel violin bow book of
 the night day star stars space war robot lamp desk chair pen ink paper
 """
-VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS.split(), *[f"##{w}" for w in "aeios"]]
+VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *WORDS.split(),
+    *[f"##{w}" for w in "aeios"],
+]
 
 
 def write_tiny_bert(folder: Path, num_layers: int = 2, dropout: float = 0.1) -> Path:
