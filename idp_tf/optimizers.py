@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 import tf_keras
 
@@ -25,6 +27,10 @@ class LazyAdam(tf_keras.optimizers.Adam):
         [[1.0], [0.9]]
     """
 
+    def __init__(self, learning_rate: float = 0.001, row_rate: float = 1.0, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        self.row_rate = row_rate
+
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
         """Updates one variable; sparse gradients arrive with unique indices."""
         if not isinstance(gradient, tf.IndexedSlices):
@@ -43,5 +49,5 @@ class LazyAdam(tf_keras.optimizers.Adam):
         new_velocity = beta_2 * tf.gather(velocity, rows) + (1 - beta_2) * tf.square(values)
         momentum.scatter_update(tf.IndexedSlices(new_momentum, rows))
         velocity.scatter_update(tf.IndexedSlices(new_velocity, rows))
-        change = rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
+        change = rate * self.row_rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
         variable.scatter_sub(tf.IndexedSlices(change, rows))

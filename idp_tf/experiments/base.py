@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 from idp_tf.config import load_settings
 from idp_tf.errors import SettingsError
 from idp_tf.workflow import run_all
@@ -101,7 +99,7 @@ def run_experiment(
         report = run_all(Run(workdir, config))
         results += [row for row in report["results"] if row["domain"] == target]
         significance += [row for row in report["significance"] if row["domain"] == target]
-        Console().print(format_results(report, target), markup=False, highlight=False)
+        print(format_results(report, target))
     outcome = {
         "experiment": asdict(experiment),
         "settings": settings.model_dump(mode="json"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from idp_tf.config import load_settings
 from idp_tf.data.sample import SOURCE_NAMES, TARGET_NAME, write_sample_catalogue
 from idp_tf.workflow import run_all
@@ -39,7 +37,6 @@ def run_demo(workdir: Path) -> None:
     Args:
         workdir: The folder for all of it; a second demonstration in it reuses what is there.
     """
-    console = Console()
     catalogue = workdir / "catalogue"
     write_sample_catalogue(catalogue, seed=_SEED)
     config = RunConfig(
@@ -60,10 +57,10 @@ def run_demo(workdir: Path) -> None:
         ServingClient(server.address) as client,
     ):
         (answer,) = client.recommend([history], RECOMMENDATIONS)
-    console.print(format_results(report, TARGET_NAME))
-    console.print(f"The whole report: {workdir / REPORT_PAGE}")
-    console.print(f"\nA user of '{TARGET_NAME}' had these items:")
+    print(format_results(report, TARGET_NAME))
+    print(f"The whole report: {workdir / REPORT_PAGE}")
+    print(f"\nA user of '{TARGET_NAME}' had these items:")
     for item in history:
-        console.print(f"  {item}  {titles[item]}")
-    console.print(f"The server's {RECOMMENDATIONS} recommendations, over gRPC:")
+        print(f"  {item}  {titles[item]}")
+    print(f"The server's {RECOMMENDATIONS} recommendations, over gRPC:")
     print_table(answer, titles)

@@ -7,6 +7,7 @@ with the encoder and the vectors of all source items.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,26 @@ def match(run: Run) -> None:
 
     held_out = hold_out(merged.num_items, settings.held_out, seed)
     recalls = {
-        name: neighbour_recall(vectors, neighbours, held_out, merged.item_offsets, RECALL_AT)
+        name: neighbour_recall(vectors, neighbours, held_out, merged.item_offsets, k=RECALL_AT)
         for name, vectors in (("recall_untuned", untuned), ("recall_tuned", tuned))
     }
     examples = example_matches(
-        merged.titles, untuned, tuned, held_out, merged.item_offsets, count=EXAMPLES, seed=seed
+        merged.titles,
+        neighbours,
+        untuned,
+        tuned,
+        held_out,
+        merged.item_offsets,
+        num_examples=EXAMPLES,
+        seed=seed,
     )
     artifact.finish(
         **recalls,
         recall_at=RECALL_AT,
         held_out_items=len(held_out),
-        examples=examples,
-        history=tuning.history,
+        tuned_items=tuning.num_anchors,
+        examples=[asdict(example) for example in examples],
+        history=list(tuning.history),
     )
 
 

@@ -90,9 +90,7 @@ def _artifact(run: Run, name: str) -> Artifact:
 
 def _read_options(run: Run) -> ReadOptions:
     settings = run.settings.prepare
-    return ReadOptions(
-        unknown_items=settings.unknown_items, repeated_items=settings.repeated_items
-    )
+    return ReadOptions(unknown_items=settings.unknown_items, repeated_items=settings.repeated_items)
 
 
 def _file_hashes(data: Path, name: str) -> dict[str, str]:
