@@ -95,7 +95,7 @@ def _check_model(model: Any, file: Path) -> None:
             where=file,
             remedy=f'write model_platform: "{PLATFORM}"',
         )
-    if not os.path.isabs(model.base_path):
+    if not Path(model.base_path).is_absolute():
         raise ServingError(
             f"Expected model {model.name} to have an absolute path or URI; "
             f"got base_path()={model.base_path}",

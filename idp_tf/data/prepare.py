@@ -116,7 +116,7 @@ def _coded(raw: RawDomain, users: pl.Series, items: pl.Series, ties: Ties) -> In
             raise DataError(
                 f"{times.null_count()} of {len(times)} interactions have no timestamp",
                 where=raw.name,
-                remedy="give all a timestamp; if none has one, ties='source' keeps the file's order",
+                remedy="give all a timestamp; if none has one, set ties='source'",
             )
         times = times.fill_null(0.0)
     return Interactions(

@@ -21,7 +21,7 @@ def clean_titles(titles: pl.Series) -> pl.Series:
         titles: String titles, null where there is none.
 
     Example:
-        >>> clean_titles(pl.Series([" Salt &amp;  Pepper\\tMill ", None])).to_list()
+        >>> clean_titles(pl.Series([" Salt &amp;  Pepper   Mill ", None])).to_list()
         ['Salt & Pepper Mill', '']
     """
     return (

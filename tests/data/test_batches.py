@@ -1,5 +1,7 @@
 """Training batches: what they hold, and what they never hold."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,7 +41,7 @@ def test_an_epoch_holds_each_training_target_once(users, batch_size, max_length,
         found += list(zip(batch["item_ids"][real], batch["positive_ids"][real], strict=True))
     wanted = []
     for history in users:
-        pairs = list(zip(history[:-3], history[1:-2], strict=True))
+        pairs = list(pairwise(history[:-2]))
         wanted += pairs[-max_length:]
     assert sorted(map(tuple, np.array(found).tolist())) == sorted(wanted)
     assert steps == batches.steps_per_epoch

@@ -57,7 +57,8 @@ def read_amazon_2014(
 
     Reviews are JSON lines (``reviewerID``, ``asin``, ``unixReviewTime``); the rating-only files
     are CSV without a header, **user, item**, rating, timestamp (2018 has item, user). All may be
-    ``.gz``. What metadata may look like is said at the top of this module; many items have no title.
+    ``.gz``. What metadata may look like is said at the top of this module; many items have no
+    title.
 
     Args:
         name: The domain's name.
@@ -98,7 +99,8 @@ def literal_strings(lines: pl.Series, key: str) -> pl.Series:
         The strings, null where a dict lacks the key or holds no string there.
 
     Example:
-        >>> literal_strings(pl.Series(['{\'asin\': \'B0\', \'title\': "Cat\'s \\xc3\\xa9"}']), "title")[0]
+        >>> lines = pl.Series(['{\'asin\': \'B0\', \'title\': "Cat\'s \\xc3\\xa9"}'])
+        >>> literal_strings(lines, "title")[0]
         "Cat's é"
     """
     # Whole string literals are stepped over, so that the key is only found between them.

@@ -208,7 +208,7 @@ def _nothing(root: Path, name: str) -> MissingDataError:
     looked = "; ".join(_looked_for(layout, name) for layout in LAYOUTS)
     domains = ", ".join(list_domains(root)) or "none"
     return MissingDataError(
-        f"no domain {name!r}; looked in {name}/ and in the folder itself, plain or .gz, for {looked}",
+        f"no domain {name!r}; looked in {name}/ and in the folder, plain or .gz, for {looked}",
         where=root,
         remedy=f"domains found there: {domains}",
     )

@@ -31,7 +31,7 @@ def read_movielens(
     items_file: Path,
     options: ReadOptions = DEFAULT_OPTIONS,
 ) -> RawDomain:
-    """Reads ``ratings.dat`` (user, movie, rating, timestamp) and ``movies.dat`` (movie, title, genres).
+    """Reads ``ratings.dat`` (user, movie, rating, timestamp) and ``movies.dat``.
 
     Titles keep their year (``Toy Story (1995)``). ``movies.dat`` is read as UTF-8 (10M) and,
     if it is none, as Latin-1 (1M).
