@@ -148,8 +148,10 @@ def build_index(vectors: npt.ArrayLike, method: Method = "exact", k: int = 10) -
 
     Args:
         vectors: Shape (n, dim), at least one row.
-        method: ``exact`` (TFRS ``BruteForce``) or ``scann`` (TFRS ``ScaNN``, laid out by
-            ``choose_scann_settings``).
+        method: ``exact`` (TFRS ``BruteForce``) gives the same answer every time. ``scann``
+            (TFRS ``ScaNN``, laid out by ``choose_scann_settings``) clusters from a random
+            start that cannot be seeded: an index always answers alike, but two indexes over
+            the same vectors miss different matches, where they miss any.
         k: How many matches will be asked for.
 
     Raises:
