@@ -10,10 +10,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from idp_tf.errors import SettingsError
 
@@ -47,11 +47,23 @@ class ModelSettings(_Settings):
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout rate")
     max_length: int = Field(50, ge=1, description="most recent items of a user that are read")
 
+    @model_validator(mode="after")
+    def _check_heads(self) -> Self:
+        if self.embedding_dim % self.num_heads:
+            raise ValueError(
+                f"num_heads must divide embedding_dim, got {self.num_heads} for "
+                f"{self.embedding_dim}"
+            )
+        return self
+
 
 class TrainSettings(_Settings):
     """One call of ``model.fit`` with early stopping on validation NDCG@10 (section 3.2)."""
 
     learning_rate: float = Field(1e-3, gt=0)
+    embedding_rate: float = Field(
+        1.0, gt=0, description="how many times faster item embeddings learn (LazyAdam.row_rate)"
+    )
     batch_size: int = Field(256, ge=1, description="users in a batch")
     epochs: int = Field(200, ge=1, description="most epochs")
     patience: int = Field(20, ge=1, description="epochs without a better NDCG before it stops")
@@ -66,7 +78,7 @@ class TrainSettings(_Settings):
 class FineTuneSettings(TrainSettings):
     """Training on the target, the same for every system."""
 
-    learning_rate_grid: tuple[float, ...] = Field(
+    learning_rate_grid: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (), description="train with each and keep the best on validation; empty: learning_rate"
     )
 
@@ -90,7 +102,7 @@ class MatcherSettings(_Settings):
     batch_size: int = Field(64, ge=2, description="items in a batch")
     steps: int = Field(4000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
     max_items: int | None = Field(None, ge=2, description="tune on a sample of this many items")
-    learning_rate: float = Field(5e-5, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
 
 
 class TransferSettings(_Settings):
@@ -98,8 +110,11 @@ class TransferSettings(_Settings):
 
     top_m: int = Field(10, ge=1, description="m source items for each target item")
     norm: Literal["none", "matches"] = Field(
-        "matches",
+        "none",
         description="'none' is eq. 9; 'matches' stretches a blend to its matches' mean norm",
+    )
+    zero_shot_norm: Literal["none", "matches"] = Field(
+        "matches", description="the same where nothing is trained afterwards"
     )
     retrieval: Literal["exact", "scann"] = "scann"
 
@@ -148,11 +163,16 @@ class Settings(_Settings):
 PRESETS: dict[str, dict[str, Any]] = {
     # Caps epochs, matcher steps, kept layers and titles' length; nothing else.
     "quick": {
-        "pretrain": {"epochs": 12, "patience": 3, "validation_users": 5_000},
+        "pretrain": {
+            "epochs": 30,
+            "patience": 3,
+            "validation_users": 5_000,
+            "embedding_rate": 5.0,
+        },
         "fine_tune": {"patience": 8},
-        "matcher": {"steps": 150, "kept_layers": 3, "title_length": 24},
+        "matcher": {"steps": 150, "title_length": 24},
     },
-    "standard": {"fine_tune": {"patience": 20}},
+    "standard": {"pretrain": {"embedding_rate": 5.0}},
     # Section 3.2 for what it states; [CLS] and title length are SimCSE's.
     "paper": {
         "pretrain": {"patience": 20, "epochs": 500},
@@ -162,7 +182,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "learning_rate_grid": [1e-3, 3e-4, 1e-4, 3e-5],
         },
         "matcher": {"pooling": "cls"},
-        "transfer": {"norm": "none"},
+        "transfer": {"zero_shot_norm": "none"},
     },
 }
 
@@ -200,11 +220,17 @@ def load_settings(
     for pair in overrides:
         _merge(values, _parse_pair(pair))
     _merge(values, top_level)
+    if values["preset"] != preset:
+        raise SettingsError(
+            f"the settings name the preset {values['preset']!r}, but {preset!r} was chosen",
+            where="preset",
+            remedy="choose that preset, or leave the key out of file and overrides",
+        )
     _check_keys(Settings, values, "")
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_first_problem(error)) from error
+        raise SettingsError(first_problem(error)) from error
 
 
 def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:
@@ -222,7 +248,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError("the settings file cannot be read", where=file) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"not valid YAML: {error}", where=file) from error
     if content is None:
         return {}
@@ -239,7 +265,10 @@ def _parse_pair(pair: str) -> dict[str, Any]:
         raise SettingsError(
             f"{pair!r} is no key=value pair", remedy="write for example pretrain.epochs=3"
         )
-    nested: Any = yaml.safe_load(text)
+    try:
+        nested: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{pair!r} holds a value that is not valid YAML") from error
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}
     assert isinstance(nested, dict)
@@ -267,7 +296,10 @@ def _check_keys(model: type[BaseModel], values: Mapping[str, Any], prefix: str) 
                 _check_keys(inner, value, f"{prefix}{key}.")
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """The first thing that a validation found wrong, in one line."""
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"'{name}' is missing"
     return f"setting '{name}' holds {first['input']!r}: {first['msg']}"

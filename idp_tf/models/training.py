@@ -93,7 +93,7 @@ def train(
     Raises:
         WorkdirError: if no checkpoint in the folder can be read though some exist.
     """
-    model.compile(optimizer=LazyAdam(settings.learning_rate))
+    model.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
     model.optimizer.build(model.trainable_variables)
     keeper = _Keeper(model, Path(folder), settings, validate, name)
     state = keeper.restore()

@@ -4,15 +4,17 @@
 system          item embeddings      encoder     trained
 =============== ==================== =========== =======
 sasrec          fresh                fresh       yes
-idp-zero-shot   generated            pre-trained no
+idp-zero-shot   generated, zero-shot pre-trained no
 idp             generated            pre-trained yes
 idp-wo-encoder  generated            fresh       yes
 idp-wo-matcher  fresh                pre-trained yes
 idp-wo-bcl      generated, untuned   pre-trained yes
 =============== ==================== =========== =======
 
-"Untuned" embeddings are those that the text encoder gives as it was, without the
-contrastive tuning of section 2.4. All that are trained share settings and budget.
+"Zero-shot" embeddings may be stretched (``transfer.zero_shot_norm``): what helps a model
+that is used at once differs from what helps one that is trained. "Untuned" ones are those
+that the text encoder gives as it was, without the contrastive tuning of section 2.4. All
+that are trained share settings and budget.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from idp_tf.errors import SettingsError
 from idp_tf.models import SASRec
 from idp_tf.transfer.initializer import MatchedEmbeddings
 
-Embeddings = Literal["fresh", "generated", "untuned"]
+Embeddings = Literal["fresh", "generated", "zero_shot", "untuned"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ TARGET_SYSTEMS: Final[dict[str, TargetSystem]] = {
     system.slug: system
     for system in (
         TargetSystem("sasrec", "fresh", pretrained_encoder=False, trained=True),
-        TargetSystem("idp-zero-shot", "generated", pretrained_encoder=True, trained=False),
+        TargetSystem("idp-zero-shot", "zero_shot", pretrained_encoder=True, trained=False),
         TargetSystem("idp", "generated", pretrained_encoder=True, trained=True),
         TargetSystem("idp-wo-encoder", "generated", pretrained_encoder=False, trained=True),
         TargetSystem("idp-wo-matcher", "fresh", pretrained_encoder=True, trained=True),

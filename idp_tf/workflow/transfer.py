@@ -1,8 +1,8 @@
 """Stage 4: embeddings of the target's items are generated, in ``target/<domain>/``.
 
 ``embeddings.npy`` and ``matches.parquet`` come from the tuned matcher; ``transfer/``
-holds the same from the untuned encoder, and the title vectors of the nearest-title
-floor, which the encoder gives with all of its layers, whatever the matcher keeps.
+holds the same for zero-shot use and from the untuned encoder, and the title vectors of
+the nearest-title floor, from all layers of the encoder, whatever the matcher keeps.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.domain import Domain
-from idp_tf.errors import SettingsError
 from idp_tf.retrieval import build_index, estimate_recall
 from idp_tf.text import build_text_encoder
-from idp_tf.transfer.generate import GeneratedEmbeddings, generate_embeddings, write_matches
+from idp_tf.transfer.generate import GeneratedEmbeddings, Norm, generate_embeddings, write_matches
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.prepare import data_key, load_sources, load_target
@@ -33,22 +32,19 @@ def transfer(run: Run) -> None:
         return
     target = load_target(run)
     embeddings = load_pretrained(run).item_vectors().numpy()[1:]
-    top_m = run.settings.transfer.top_m
-    if top_m > len(embeddings):
-        raise SettingsError(
-            f"transfer.top_m is {top_m}, but the sources have only {len(embeddings)} items",
-            remedy=f"set transfer.top_m to at most {len(embeddings)}",
-        )
-    tuned, recall = _generate(run, target, embeddings, tuned=True)
-    untuned, _ = _generate(run, target, embeddings, tuned=False)
+    matcher = _Matching(run, target, embeddings, tuned=True)
+    tuned = matcher.generate(run.settings.transfer.norm)
+    zero_shot = matcher.generate(run.settings.transfer.zero_shot_norm)
+    untuned = _Matching(run, target, embeddings, tuned=False).generate(run.settings.transfer.norm)
 
-    np.save(artifact.folder / "untuned_embeddings.npy", untuned.embeddings)
+    for kind, generated in (("zero_shot", zero_shot), ("untuned", untuned)):
+        np.save(artifact.folder / f"{kind}_embeddings.npy", generated.embeddings)
     np.save(artifact.folder / "title_vectors.npy", _title_vectors(run, target))
     _write_public_files(run, target, tuned)
     artifact.finish(
         items=target.num_items,
         untitled=int(tuned.untitled.sum()),
-        retrieval_recall=recall,
+        retrieval_recall=matcher.recall,
         mean_best_score=float(tuned.scores[:, 0].mean()),
         mean_score=float(tuned.scores.mean()),
         mean_norm=float(np.linalg.norm(tuned.embeddings, axis=1).mean()),
@@ -67,13 +63,14 @@ def transfer_artifact(run: Run) -> Artifact:
     return run.artifact(run.target_dir / "transfer", "generated embeddings", inputs)
 
 
-def load_generated(run: Run, kind: Literal["generated", "untuned"]) -> Float32Array:
+def load_generated(run: Run, kind: Literal["generated", "zero_shot", "untuned"]) -> Float32Array:
     """Embeddings of the target's items, (num_items, embedding_dim)."""
     artifact = transfer_artifact(run)
     artifact.require()
     folder = run.target_dir if kind == "generated" else artifact.folder
-    name = "embeddings.npy" if kind == "generated" else "untuned_embeddings.npy"
-    embeddings: Float32Array = np.load(folder / name)
+    name = "embeddings.npy" if kind == "generated" else f"{kind}_embeddings.npy"
+    with artifact.reading(folder / name):
+        embeddings: Float32Array = np.load(folder / name)
     return embeddings
 
 
@@ -81,7 +78,9 @@ def load_title_vectors(run: Run) -> Float32Array:
     """Title vectors of the target's items for the nearest-title floor, (num_items, width)."""
     artifact = transfer_artifact(run)
     artifact.require()
-    vectors: Float32Array = np.load(artifact.folder / "title_vectors.npy")
+    file = artifact.folder / "title_vectors.npy"
+    with artifact.reading(file):
+        vectors: Float32Array = np.load(file)
     return vectors
 
 
@@ -90,24 +89,31 @@ def untitled_items(domain: Domain) -> npt.NDArray[np.bool_]:
     return np.array([not title.strip() for title in domain.titles])
 
 
-def _generate(
-    run: Run, target: Domain, embeddings: Float32Array, *, tuned: bool
-) -> tuple[GeneratedEmbeddings, float]:
-    settings = run.settings.transfer
-    encoder, source_vectors = load_matcher(run, tuned=tuned)
-    kind = "tuned" if tuned else "untuned"
-    vectors = encoder.encode(target.titles, description=f"Target titles, {kind}")
-    index = build_index(np.asarray(source_vectors), settings.retrieval, k=settings.top_m)
-    recall = estimate_recall(index, vectors, settings.top_m)
-    generated = generate_embeddings(
-        vectors,
-        index,
-        embeddings,
-        top_m=settings.top_m,
-        norm=settings.norm,
-        untitled=untitled_items(target),
-    )
-    return generated, recall
+class _Matching:
+    """Target items against source items, by one of the two encoders."""
+
+    def __init__(self, run: Run, target: Domain, embeddings: Float32Array, *, tuned: bool):
+        self.settings = run.settings.transfer
+        self.target = target
+        self.embeddings = embeddings
+        encoder, source_vectors = load_matcher(run, tuned=tuned)
+        kind = "tuned" if tuned else "untuned"
+        self.vectors = encoder.encode(target.titles, description=f"Target titles, {kind}")
+        self.index = build_index(
+            np.asarray(source_vectors), self.settings.retrieval, k=self.settings.top_m
+        )
+        self.recall = estimate_recall(self.index, self.vectors, self.settings.top_m)
+
+    def generate(self, norm: Norm) -> GeneratedEmbeddings:
+        """Matches and blends (eq. 8, 9)."""
+        return generate_embeddings(
+            self.vectors,
+            self.index,
+            self.embeddings,
+            top_m=self.settings.top_m,
+            norm=norm,
+            untitled=untitled_items(self.target),
+        )
 
 
 def _title_vectors(run: Run, target: Domain) -> Float32Array:
