@@ -60,18 +60,23 @@ class ModelSettings(_Settings):
 class TrainSettings(_Settings):
     """One call of ``model.fit`` with early stopping on validation NDCG@10 (section 3.2)."""
 
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
     embedding_rate: float = Field(
         1.0, gt=0, description="how many times faster item embeddings learn (LazyAdam.row_rate)"
     )
     batch_size: int = Field(256, ge=1, description="users in a batch")
     epochs: int = Field(200, ge=1, description="most epochs")
     patience: int = Field(20, ge=1, description="epochs without a better NDCG before it stops")
-    negatives: Literal["domain", "all"] = Field(
-        "domain", description="training negatives from the item's own domain, or from all"
-    )
     validation_users: int = Field(
         10_000, ge=1, description="a seeded sample of this many users is validated on"
+    )
+
+
+class PretrainSettings(TrainSettings):
+    """Training on the merged source domains (section 2.3)."""
+
+    negatives: Literal["domain", "all"] = Field(
+        "domain", description="training negatives from the item's own domain, or from all"
     )
 
 
@@ -90,7 +95,9 @@ class MatcherSettings(_Settings):
         "minilm",
         description="'minilm' (the lock's), a folder in Hugging Face format, or a KerasHub preset",
     )
-    pooling: Literal["cls", "mean"] = "mean"
+    pooling: Literal["cls", "mean"] = Field(
+        "mean", description="what of the last layer is the title's vector"
+    )
     title_length: int = Field(64, ge=4, description="most word pieces of a title that are read")
     kept_layers: int | None = Field(None, ge=1, description="encoder layers kept; None keeps all")
     temperature: float = Field(0.05, gt=0, description="tau of eq. 5 and 6")
@@ -102,7 +109,7 @@ class MatcherSettings(_Settings):
     batch_size: int = Field(64, ge=2, description="items in a batch")
     steps: int = Field(4000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
     max_items: int | None = Field(None, ge=2, description="tune on a sample of this many items")
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after warm-up")
 
 
 class TransferSettings(_Settings):
@@ -116,7 +123,7 @@ class TransferSettings(_Settings):
     zero_shot_norm: Literal["none", "matches"] = Field(
         "matches", description="the same where nothing is trained afterwards"
     )
-    retrieval: Literal["exact", "scann"] = "scann"
+    retrieval: Literal["exact", "scann"] = Field("scann", description="how matches are found")
 
 
 class EvaluationSettings(_Settings):
@@ -153,7 +160,7 @@ class Settings(_Settings):
     )
     prepare: PrepareSettings = PrepareSettings()
     model: ModelSettings = ModelSettings()
-    pretrain: TrainSettings = TrainSettings()
+    pretrain: PretrainSettings = PretrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     matcher: MatcherSettings = MatcherSettings()
     transfer: TransferSettings = TransferSettings()
