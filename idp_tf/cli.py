@@ -83,8 +83,11 @@ def prepare(
 ) -> None:
     """Stage 1: read, filter and store the domains; writes the workdir's config.yaml."""
     from idp_tf.workflow import stages
+    from idp_tf.workflow.preflight import check_run
 
-    stages.prepare(_new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild))
+    prepared = _new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild)
+    check_run(prepared)
+    stages.prepare(prepared)
 
 
 @app.command()

@@ -20,9 +20,9 @@ def run_all(run: Run) -> dict[str, Any]:
         The report, as ``report.json`` holds it.
     """
     from idp_tf.workflow import stages
-    from idp_tf.workflow.fine_tune import check_systems
+    from idp_tf.workflow.preflight import check_run
 
-    check_systems(run)
+    check_run(run)
     stages.prepare(run)
     stages.pretrain(run)
     stages.match(run)

@@ -5,7 +5,8 @@ and ``done.json``, written when it is whole. The next run compares its own input
 
 * done, the same inputs: the artifact is reused;
 * not done, the same inputs: the stage goes on where it was;
-* other inputs: refused, naming what differs, unless a rebuild was asked for.
+* other inputs: refused, naming what differs, unless a rebuild was asked for or
+  nothing had come of them yet.
 
 An artifact's key is a hash of its inputs, and stands among the inputs of whatever
 is made from it, so a change anywhere reaches all that hangs on it.
@@ -19,6 +20,9 @@ import logging
 import os
 import shutil
 import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,12 +64,15 @@ class Artifact:
         folder: Where it lies.
         name: What messages and reports call it.
         inputs: Everything that decides its content, as JSON.
+
+    Attributes:
+        made_here: Whether this run finished it; otherwise it is an earlier run's.
     """
 
     folder: Path
     name: str
     inputs: dict[str, Any]
-    reused: bool = field(default=False, init=False)
+    made_here: bool = field(default=False, init=False)
     _opened: bool = field(default=False, init=False)
     _began: float = field(default_factory=time.monotonic, init=False)
 
@@ -97,31 +104,35 @@ class Artifact:
             WorkdirError: if other inputs made it and no rebuild was asked for.
         """
         if self._opened:
-            return self.reused
+            return self.is_done
+        if not rebuild:
+            self.check()
         self._opened = True
-        inputs_file = self.folder / INPUTS_FILE
-        if inputs_file.is_file():
-            found = read_json(inputs_file)
-            differences = list(_differences(found, json.loads(json.dumps(self.inputs))))
-            if differences and not rebuild:
-                raise WorkdirError(
-                    f"'{self.name}' was made by other settings or data: "
-                    + "; ".join(differences[:5])
-                    + (f"; and {len(differences) - 5} more" if len(differences) > 5 else ""),
-                    where=self.folder,
-                    remedy="choose another --workdir, go back to those settings, "
-                    "or add --rebuild to make it anew",
-                )
-            if differences:
-                _log.info("%s: other settings made it, it is made anew", self.name)
-                shutil.rmtree(self.folder)
+        if self._differences():
+            self._remove()
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not inputs_file.is_file():
-            write_json(inputs_file, self.inputs)
-        self.reused = self.is_done
-        _log.info("%s: %s", self.name, "reused" if self.reused else "begins")
+        if not self._inputs_file.is_file():
+            write_json(self._inputs_file, self.inputs)
+        _log.info("%s: %s", self.name, "reused" if self.is_done else "begins")
         self._began = time.monotonic()
-        return self.reused
+        return self.is_done
+
+    def check(self) -> None:
+        """Checks that nothing in the folder was made by other inputs.
+
+        Raises:
+            WorkdirError: naming what differs.
+        """
+        differences = self._differences()
+        if differences and self._holds_work():
+            raise WorkdirError(
+                f"'{self.name}' was made by other settings or data: "
+                + "; ".join(differences[:5])
+                + (f"; and {len(differences) - 5} more" if len(differences) > 5 else ""),
+                where=self.folder,
+                remedy="choose another --workdir, go back to those settings, "
+                "or add --rebuild to make it anew",
+            )
 
     def finish(self, **summary: Any) -> None:
         """Declares the folder whole.
@@ -131,6 +142,7 @@ class Artifact:
         """
         seconds = round(time.monotonic() - self._began, 2)
         write_json(self.folder / DONE_FILE, {**summary, "seconds": seconds})
+        self.made_here = True
         _log.info("%s: done in %.1f s", self.name, seconds)
 
     def require(self) -> None:
@@ -146,6 +158,45 @@ class Artifact:
                 remedy="run the stages before this one, or idp-tf run for all of them",
             )
         self.open()
+
+    @contextmanager
+    def reading(self, file: Path) -> Iterator[None]:
+        """Turns what a missing or damaged file of the artifact makes NumPy raise into one error.
+
+        Raises:
+            WorkdirError: naming the file, and what to delete.
+        """
+        try:
+            yield
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise WorkdirError(
+                f"cannot be read: {error}",
+                where=file,
+                remedy=f"delete {self.folder} and run again",
+            ) from error
+
+    @property
+    def _inputs_file(self) -> Path:
+        return self.folder / INPUTS_FILE
+
+    def _differences(self) -> list[str]:
+        if not self._inputs_file.is_file():
+            return []
+        return _differences(read_json(self._inputs_file), json.loads(json.dumps(self.inputs)))
+
+    def _holds_work(self) -> bool:
+        return any(
+            path.name != INPUTS_FILE and not path.name.startswith(".")
+            for path in self.folder.iterdir()
+        )
+
+    def _remove(self) -> None:
+        """Takes the folder away at once: a kill midway must not leave half of it to be resumed."""
+        _log.info("%s: other settings made it, it is made anew", self.name)
+        old = self.folder.with_name(f".{self.folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        self.folder.rename(old)
+        shutil.rmtree(old)
 
 
 def _differences(found: Any, wanted: Any, prefix: str = "") -> list[str]:

@@ -11,9 +11,8 @@ from idp_tf.workflow.prepare import load_target
 from idp_tf.workflow.report import REPORT_PAGE
 from idp_tf.workflow.result_table import format_results
 from idp_tf.workflow.run import Run, RunConfig
-from serving.client import ServingClient
 from serving.model_config import CONFIG_FILE
-from serving.query import print_table
+from serving.query import print_table, query
 from serving.server import ModelServer
 
 RECOMMENDATIONS = 3
@@ -52,11 +51,8 @@ def run_demo(workdir: Path) -> None:
     domain = load_target(run)
     titles = dict(zip(domain.item_ids.external_ids, domain.titles, strict=True))
     history = domain.item_ids.to_external(domain.sequences.left_padded([0], _SHOWN)[0])
-    with (
-        ModelServer(workdir / "export" / CONFIG_FILE, port=0) as server,
-        ServingClient(server.address) as client,
-    ):
-        (answer,) = client.recommend([history], RECOMMENDATIONS)
+    with ModelServer(workdir / "export" / CONFIG_FILE, port=0) as server:
+        answer = query(server.address, history, RECOMMENDATIONS)
     print(format_results(report, TARGET_NAME))
     print(f"The whole report: {workdir / REPORT_PAGE}")
     print(f"\nA user of '{TARGET_NAME}' had these items:")

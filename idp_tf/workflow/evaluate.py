@@ -94,7 +94,8 @@ def load_ranks(run: Run, slug: str, seed: int) -> dict[str, Int32Array]:
     """The test ranks of every user by each protocol, each (num_users,)."""
     artifact = evaluation_artifact(run, slug, seed)
     artifact.require()
-    with np.load(artifact.folder / "ranks.npz") as stored:
+    file = artifact.folder / "ranks.npz"
+    with artifact.reading(file), np.load(file) as stored:
         return {name: stored[name] for name in stored.files}
 
 

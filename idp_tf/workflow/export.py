@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from idp_tf.errors import SettingsError
 from idp_tf.retrieval import Method, build_index
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
 from idp_tf.workflow.artifacts import read_json, write_json
-from idp_tf.workflow.fine_tune import load_target_model, model_artifact, target_systems
+from idp_tf.workflow.fine_tune import (
+    check_systems,
+    load_target_model,
+    model_artifact,
+    target_systems,
+)
 from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import load_pretrained
@@ -68,11 +72,9 @@ def _write_matcher(run: Run, folder: Path, method: Method) -> Path:
 
 
 def _exported_system(run: Run) -> TargetSystem:
+    check_systems(run)
     trained = [system.slug for system in target_systems(run) if system.trained]
-    for slug in (*_PREFERRED, *trained):
-        if slug in trained:
-            return TARGET_SYSTEMS[slug]
-    raise SettingsError("no trained system to export", where="systems", remedy="add idp to systems")
+    return TARGET_SYSTEMS[next(slug for slug in (*_PREFERRED, *trained) if slug in trained)]
 
 
 def _is_exported(folder: Path, name: str, key: str) -> bool:

@@ -37,15 +37,22 @@ def fine_tune(run: Run) -> None:
 
 
 def check_systems(run: Run) -> None:
-    """Refuses unknown systems.
+    """Refuses systems that are unknown or named twice, and a run that trains none.
 
     Raises:
         SettingsError: naming the known ones.
     """
-    unknown = [slug for slug in run.settings.systems if slug not in SYSTEMS]
-    if unknown:
+    slugs, known = run.settings.systems, f"known: {', '.join(SYSTEMS)}"
+    for slug in slugs:
+        if slug not in SYSTEMS:
+            raise SettingsError(f"unknown system {slug!r}", where="systems", remedy=known)
+        if slugs.count(slug) > 1:
+            raise SettingsError(f"{slug!r} is named twice", where="systems", remedy=known)
+    if not any(system.trained for system in target_systems(run)):
         raise SettingsError(
-            f"unknown system {unknown[0]!r}", where="systems", remedy=f"known: {', '.join(SYSTEMS)}"
+            f"none of {', '.join(slugs) or 'no systems'} is trained, so nothing can be exported",
+            where="systems",
+            remedy="add idp, or sasrec, to systems",
         )
 
 

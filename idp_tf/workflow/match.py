@@ -104,7 +104,10 @@ def load_matcher(run: Run, *, tuned: bool = True) -> tuple[TextEncoder, Float32A
     artifact = matcher_artifact(run)
     artifact.require()
     folder = artifact.folder / ("tuned" if tuned else "untuned")
-    return TextEncoder.load(folder / "encoder"), np.load(folder / "vectors.npy", mmap_mode="r")
+    file = folder / "vectors.npy"
+    with artifact.reading(file):
+        vectors = np.load(file, mmap_mode="r")
+    return TextEncoder.load(folder / "encoder"), vectors
 
 
 def _neighbours(run: Run, artifact: Artifact, merged: MergedDomains) -> npt.NDArray[np.int32]:

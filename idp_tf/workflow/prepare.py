@@ -10,21 +10,24 @@ from typing import Any
 from idp_tf.data.domain import Domain, MergedDomains
 from idp_tf.data.prepare import prepare_domain
 from idp_tf.data.readers import ReadOptions, read_domain
-from idp_tf.data.store import load_domain, write_domain
-from idp_tf.errors import MissingDataError
+from idp_tf.data.store import MANIFEST, load_domain, write_domain
+from idp_tf.errors import MissingDataError, SettingsError
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.run import Run
 
 _log = logging.getLogger(__name__)
 
-_PREPARED = "prepared"
+_FRESH = ".fresh"
 _BLOCK = 1 << 20
 
 
 def prepare(run: Run) -> None:
     """Prepares the sources and the target (section 3.1).
 
-    Writes ``data/<domain>/``: its ``prepared/`` sequences, items, users and manifest.
+    Writes ``data/<domain>/``: sequences, items, users and ``manifest.json``.
+
+    Raises:
+        SettingsError: if the sources have fewer items than ``transfer.top_m``.
     """
     run.config.check()
     run.save_config()
@@ -40,7 +43,7 @@ def prepare(run: Run) -> None:
             ties=settings.ties,
             seed=run.settings.seed,
         )
-        write_domain(domain, artifact.folder / _PREPARED)
+        _write(domain, artifact.folder)
         counts = {
             "users": domain.sequences.num_users,
             "items": domain.num_items,
@@ -48,6 +51,7 @@ def prepare(run: Run) -> None:
         }
         _log.info("%s: %s", name, ", ".join(f"{n:,} {what}" for what, n in counts.items()))
         artifact.finish(**counts)
+    _check_top_m(run)
 
 
 def load_target(run: Run) -> Domain:
@@ -68,7 +72,27 @@ def data_key(run: Run, name: str) -> str:
 def _load(run: Run, name: str) -> Domain:
     artifact = _artifact(run, name)
     artifact.require()
-    return load_domain(artifact.folder / _PREPARED)
+    return load_domain(artifact.folder)
+
+
+def _write(domain: Domain, folder: Path) -> None:
+    """Writes a domain beside what the artifact keeps in its folder; the manifest comes last."""
+    fresh = folder / _FRESH
+    write_domain(domain, fresh)
+    for file in sorted(fresh.iterdir(), key=lambda file: (file.name == MANIFEST, file.name)):
+        file.replace(folder / file.name)
+    fresh.rmdir()
+
+
+def _check_top_m(run: Run) -> None:
+    """What could not be matched is found before anything is trained."""
+    items = sum(_artifact(run, name).summary["items"] for name in run.config.sources)
+    top_m = run.settings.transfer.top_m
+    if top_m > items:
+        raise SettingsError(
+            f"transfer.top_m is {top_m}, but the sources have only {items} items",
+            remedy=f"set transfer.top_m to at most {items}",
+        )
 
 
 def _artifact(run: Run, name: str) -> Artifact:

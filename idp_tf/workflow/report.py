@@ -48,9 +48,7 @@ NOTES = (
 def write_report(run: Run) -> dict[str, Any]:
     """Collects what the run's target has shown, and writes the workdir's report."""
     write_json(run.target_dir / _TARGET_REPORT, _target_report(run))
-    targets = [read_json(file) for file in sorted(run.workdir.glob(f"target/*/{_TARGET_REPORT}"))]
-    # The target of this run comes first: it is what its user looks for.
-    targets.sort(key=lambda target: target["domain"] != run.config.target)
+    targets, left_out = _targets(run)
     matcher = matcher_artifact(run).summary
     report = {
         "config": run.config.model_dump(mode="json"),
@@ -73,22 +71,37 @@ def write_report(run: Run) -> dict[str, Any]:
             {
                 "name": artifact.name,
                 "seconds": artifact.summary["seconds"],
-                "reused": artifact.reused,
+                "reused": not artifact.made_here,
             }
             for artifact in run.artifacts.values()
             if (artifact.folder / DONE_FILE).is_file()
         ],
-        "notes": list(NOTES),
+        "notes": [*NOTES, *left_out],
     }
     write_json(run.workdir / REPORT_JSON, report)
     write_report_page(report, run.workdir / REPORT_PAGE)
     return report
 
 
+def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
+    """What each target of the workdir has shown, and a note on each that is out of date."""
+    found = [read_json(file) for file in sorted(run.workdir.glob(f"target/*/{_TARGET_REPORT}"))]
+    # The target of this run comes first: it is what its user looks for.
+    found.sort(key=lambda target: target["domain"] != run.config.target)
+    matcher = matcher_artifact(run).key
+    return [target for target in found if target.get("matcher") == matcher], [
+        f"The target {target['domain']} is left out: its results come from another pre-training "
+        "or matcher than those that are here now. Run it again."
+        for target in found
+        if target.get("matcher") != matcher
+    ]
+
+
 def _target_report(run: Run) -> dict[str, Any]:
     summary = transfer_artifact(run).summary
     return {
         "domain": run.config.target,
+        "matcher": matcher_artifact(run).key,
         "manifest": load_target(run).manifest,
         "results": list(_results(run)),
         "significance": list(_significance(run)),

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from idp_tf.config import Settings
+from idp_tf.config import Settings, first_problem
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.workflow.artifacts import Artifact
 
@@ -91,8 +91,19 @@ class Run:
         return self.artifacts.setdefault(folder, Artifact(folder, name, inputs))
 
     def save_config(self) -> None:
-        """Writes ``config.yaml``."""
-        self.workdir.mkdir(parents=True, exist_ok=True)
+        """Writes ``config.yaml``.
+
+        Raises:
+            WorkdirError: if the workdir cannot be made.
+        """
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkdirError(
+                f"no folder can be made here: {error}",
+                where=self.workdir,
+                remedy="choose another --workdir",
+            ) from error
         text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
         partial = self.workdir / f".{CONFIG_FILE}.partial"
         partial.write_text(text, encoding="utf-8")
@@ -114,8 +125,13 @@ def load_run(workdir: Path, *, rebuild: bool = False) -> Run:
             where=workdir,
             remedy="begin with: idp-tf prepare --data DIR --sources a,b --target t --workdir W",
         ) from error
-    except (yaml.YAMLError, ValidationError) as error:
-        raise WorkdirError(f"cannot be read: {error}", where=path) from error
+    except (yaml.YAMLError, ValueError) as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise WorkdirError(
+            f"cannot be read: {problem}",
+            where=path,
+            remedy="mend it, or write it anew by the same idp-tf prepare or idp-tf run as before",
+        ) from error
     return Run(workdir, config, rebuild=rebuild)
 
 
@@ -123,4 +139,4 @@ def items_file(place: Path) -> Path:
     """The table of items and titles of a workdir's target; any other path is itself."""
     if not (place / CONFIG_FILE).is_file():
         return place
-    return place / "data" / load_run(place).config.target / "prepared" / "items.parquet"
+    return place / "data" / load_run(place).config.target / "items.parquet"

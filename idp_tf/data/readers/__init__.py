@@ -3,7 +3,7 @@
 from idp_tf.data.readers.amazon_2014 import read_amazon_2014
 from idp_tf.data.readers.amazon_2018 import read_amazon_2018
 from idp_tf.data.readers.amazon_2023 import read_amazon_2023
-from idp_tf.data.readers.detect import list_domains, read_domain
+from idp_tf.data.readers.detect import find_domain, list_domains, read_domain
 from idp_tf.data.readers.files import SourceFile
 from idp_tf.data.readers.movielens import read_movielens
 from idp_tf.data.readers.raw import RawDomain, ReadOptions
@@ -14,6 +14,7 @@ __all__ = [
     "RawDomain",
     "ReadOptions",
     "SourceFile",
+    "find_domain",
     "list_domains",
     "read_amazon_2014",
     "read_amazon_2018",

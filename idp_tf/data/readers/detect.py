@@ -113,6 +113,17 @@ def read_domain(
         MissingDataError: if no file of interactions, or none of items, is found.
         DataError: if more than one is; and what the reader raises.
     """
+    layout, interactions, items = find_domain(data_dir, name)
+    return layout.reader(name, interactions, items, options)
+
+
+def find_domain(data_dir: str | Path, name: str) -> tuple[Layout, Path, Path]:
+    """The layout of a domain, its file of interactions and its file of items; reads no row.
+
+    Raises:
+        MissingDataError: if no file of interactions, or none of items, is found.
+        DataError: if more than one is.
+    """
     root = Path(data_dir)
     if not root.is_dir():
         raise MissingDataError("there is no such folder", where=root, remedy="check the path")
@@ -123,7 +134,7 @@ def read_domain(
             continue
         interactions = _find(root, name, layout.interactions, layout.items)
         if interactions is not None and items is not None:
-            return layout.reader(name, interactions, items, options)
+            return layout, interactions, items
         if interactions is not None and without_items is None:
             without_items = layout, interactions
     if without_items is not None:

@@ -1,0 +1,45 @@
+"""What is looked at before a run does or writes anything."""
+
+from __future__ import annotations
+
+from idp_tf.data.readers import find_domain
+from idp_tf.workflow.evaluate import evaluated, evaluation_artifact
+from idp_tf.workflow.fine_tune import check_systems, model_artifact, seeds_of, target_systems
+from idp_tf.workflow.match import matcher_artifact
+from idp_tf.workflow.prepare import data_key
+from idp_tf.workflow.pretrain import pretrain_artifact
+from idp_tf.workflow.run import Run
+from idp_tf.workflow.transfer import transfer_artifact
+
+
+def check_run(run: Run) -> None:
+    """Refuses a run that cannot come to its end, or that does not fit its workdir.
+
+    Without this, ``config.yaml`` would already hold the settings that a later stage refuses.
+
+    Raises:
+        SettingsError: for domains or systems that cannot be a run's.
+        MissingDataError: for a domain that is not there.
+        WorkdirError: if other settings or data made the workdir, unless a rebuild is asked for.
+    """
+    run.config.check()
+    check_systems(run)
+    for name in (*run.config.sources, run.config.target):
+        find_domain(run.config.data, name)
+    _note_artifacts(run)
+    if not run.rebuild:
+        for artifact in run.artifacts.values():
+            artifact.check()
+
+
+def _note_artifacts(run: Run) -> None:
+    """Makes all artifacts known to the run, in the order of the stages."""
+    for name in (*run.config.sources, run.config.target):
+        data_key(run, name)
+    for artifact_of in (pretrain_artifact, matcher_artifact, transfer_artifact):
+        artifact_of(run)
+    for system in target_systems(run):
+        for seed in seeds_of(run, system.slug):
+            model_artifact(run, system, seed)
+    for slug, seed in evaluated(run):
+        evaluation_artifact(run, slug, seed)

@@ -1,0 +1,113 @@
+"""kill -9 at any point, then the same command: the report is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_world import command, comparable, invoke
+
+KILL_AT = Path(__file__).with_name("kill_at.py")
+
+POINTS = (
+    "rename:config.yaml$",
+    "log:^data of music: begins",
+    "rename:music/manifest.json$",
+    "log:^pre-training: epoch 1 ",
+    "rename:pretrain/checkpoints/best-2",
+    "rename:pretrain/done.json$",
+    "rename:matcher/neighbours.npy$",
+    "rename:untuned/parts/part-00000.npy$",
+    "rename:tuning.npz$",
+    "rename:tuned/parts/part-00000.npy$",
+    "rename:tuned/vectors.npy$",
+    "rename:office/embeddings.npy$",
+    "rename:office/matches.parquet$",
+    "log:^sasrec, seed 0: epoch 1 ",
+    "log:^idp, seed 0: epoch 1 ",
+    "log:^evaluation of idp, seed 0: begins",
+    "rename:evaluation/sasrec/seed-0/done.json$",
+    "rename:export/recommender/1$",
+    "log:^exported recommender_scann",
+    "rename:versions.json$",
+    "rename:models.config$",
+    "rename:target_report.json$",
+    "rename:report.json$",
+    "rename:report.html$",
+)
+
+
+def run_until(point: str, arguments: list[str]) -> int:
+    """The exit status of a run that is killed at a point; 0 if it came to its end."""
+    done = subprocess.run(
+        [sys.executable, str(KILL_AT), point, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
+    return done.returncode
+
+
+def assert_same_outcome(workdir: Path, undisturbed: Path) -> None:
+    assert comparable(workdir) == comparable(undisturbed)
+    for pattern in ("target/*/embeddings.npy", "target/*/systems/*/*/model/*.h5"):
+        names = sorted(str(file.relative_to(undisturbed)) for file in undisturbed.glob(pattern))
+        assert names == sorted(str(file.relative_to(workdir)) for file in workdir.glob(pattern))
+        assert names
+    ours, theirs = (np.load(w / "target/office/embeddings.npy") for w in (workdir, undisturbed))
+    np.testing.assert_array_equal(ours, theirs)
+    assert not list((workdir / "export").glob("*/2")), "a finished export was written again"
+
+
+@pytest.mark.timeout(280)
+def test_killed_twice_and_finished(
+    world: Path, tiny_bert: Path, finished: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "w"
+    arguments = command(world, workdir, tiny_bert)
+    assert run_until("log:^pre-training: epoch 1 ", arguments) == -signal.SIGKILL
+    assert (workdir / "pretrain/checkpoints/checkpoint").is_file()
+    assert not (workdir / "pretrain/done.json").exists()
+    assert run_until("log:^idp, seed 0: epoch 1 ", arguments) == -signal.SIGKILL
+    assert (workdir / "target/office/systems/sasrec/seed-0/done.json").is_file()
+    assert not (workdir / "target/office/systems/idp/seed-0/done.json").exists()
+    done = invoke(*arguments)
+    assert done.code == 0, done.err
+    assert_same_outcome(workdir, finished)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_every_point(
+    point: str, world: Path, tiny_bert: Path, finished: Path, tmp_path: Path
+) -> None:
+    workdir = tmp_path / "w"
+    arguments = command(world, workdir, tiny_bert)
+    assert run_until(point, arguments) == -signal.SIGKILL
+    done = invoke(*arguments)
+    assert done.code == 0, done.err
+    assert_same_outcome(workdir, finished)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_killed_again_and_again(
+    world: Path, tiny_bert: Path, finished: Path, tmp_path: Path
+) -> None:
+    """Every life lasts for twelve renamings; work must go on from one to the next."""
+    workdir = tmp_path / "w"
+    arguments = command(world, workdir, tiny_bert)
+    lives = 1
+    while run_until("rename-number:12", arguments) != 0:
+        lives += 1
+        assert lives < 30, "it does not come nearer to its end"
+    assert lives > 4
+    assert_same_outcome(workdir, finished)
