@@ -31,7 +31,7 @@ from idp_tf.workflow.transfer import transfer_artifact
 
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
-COMPARED_METRICS = ("NDCG@5", "NDCG@10", "HR@10")
+COMPARED_METRICS = ("NDCG@5", "NDCG@10")
 _TARGET_REPORT = "target_report.json"
 _MATCHED_ITEMS = 12
 
