@@ -202,6 +202,7 @@ def experiment(
     sources: Annotated[str | None, typer.Option(help="Instead of the experiment's own.")] = None,
     target: Annotated[str | None, typer.Option(help="Instead of the experiment's own.")] = None,
     set_: SetOption = None,
+    rebuild: Rebuild = False,
 ) -> None:
     """One table or figure of the paper, on the domains at hand."""
     _show_log()
@@ -216,6 +217,7 @@ def experiment(
         sources=None if sources is None else tuple(_names(sources)),
         targets=None if target is None else tuple(_names(target)),
         overrides=tuple(set_ or ()),
+        rebuild=rebuild,
     )
 
 

@@ -123,7 +123,9 @@ class TransferSettings(_Settings):
     zero_shot_norm: Literal["none", "matches"] = Field(
         "matches", description="the same where nothing is trained afterwards"
     )
-    retrieval: Literal["exact", "scann"] = Field("scann", description="how matches are found")
+    retrieval: Literal["exact", "scann"] = Field(
+        "exact", description="how matches are found; ScaNN's builds differ a little each time"
+    )
 
 
 class EvaluationSettings(_Settings):

@@ -67,6 +67,7 @@ def run_experiment(
     sources: tuple[str, ...] | None = None,
     targets: tuple[str, ...] | None = None,
     overrides: Sequence[str] = (),
+    rebuild: bool = False,
 ) -> dict[str, Any]:
     """Runs an experiment; what the workdir holds already is reused.
 
@@ -82,6 +83,7 @@ def run_experiment(
         sources: Source domains instead of the experiment's own.
         targets: Target domains instead of the experiment's own.
         overrides: Settings as ``key=value``.
+        rebuild: Make anew what other settings made.
     """
     experiment = load_experiment(name)
     settings = load_settings(
@@ -96,7 +98,7 @@ def run_experiment(
             target=target,
             settings=settings,
         )
-        report = run_all(Run(workdir, config))
+        report = run_all(Run(workdir, config, rebuild=rebuild))
         results += [row for row in report["results"] if row["domain"] == target]
         significance += [row for row in report["significance"] if row["domain"] == target]
         print(format_results(report, target))
