@@ -27,10 +27,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from idp_tf.errors import WorkdirError
 
 INPUTS_FILE = "inputs.json"
 DONE_FILE = "done.json"
+
+# What NumPy and polars raise on files that are cut short.
+_DAMAGE = (OSError, ValueError, EOFError, zipfile.BadZipFile, pl.exceptions.PolarsError)
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise WorkdirError(
             f"cannot be read: {error}", where=path, remedy="delete its folder and run again"
         ) from error
@@ -161,14 +166,14 @@ class Artifact:
 
     @contextmanager
     def reading(self, file: Path) -> Iterator[None]:
-        """Turns what a missing or damaged file of the artifact makes NumPy raise into one error.
+        """Turns what NumPy and polars raise on a missing or damaged file into one error.
 
         Raises:
             WorkdirError: naming the file, and what to delete.
         """
         try:
             yield
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise WorkdirError(
                 f"cannot be read: {error}",
                 where=file,

@@ -169,7 +169,9 @@ def _curve(summary: dict[str, Any]) -> dict[str, list[float]]:
 
 def _matches(run: Run) -> list[dict[str, Any]]:
     """The matches of some target items, spread evenly over the file."""
-    table = pl.read_parquet(run.target_dir / "matches.parquet")
+    file = run.target_dir / "matches.parquet"
+    with transfer_artifact(run).reading(file):
+        table = pl.read_parquet(file)
     items = table["target_item"].unique(maintain_order=True)
     step = max(1, len(items) // _MATCHED_ITEMS)
     shown = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_popularity_is_what_numpy_counts(finished: Path) -> None:
     """A whole system by hand: its full ranking from the prepared sequences."""
     folder = finished / "data" / TARGET
     values, offsets = np.load(folder / "sequences.npy"), np.load(folder / "offsets.npy")
-    users = [values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    users = [values[a:b] for a, b in itertools.pairwise(offsets)]
     counts = np.bincount(np.concatenate([user[:-2] for user in users]), minlength=NUM_ITEMS + 1)
     ranks = []
     for user in users:
