@@ -287,6 +287,12 @@ def _show_log() -> None:
     )
     for package in ("idp_tf", "serving"):
         logging.getLogger(package).setLevel(logging.INFO)
+    logging.getLogger("tensorflow").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Every system is a model of its own and is traced once; TensorFlow takes it for a mistake."""
+    return "tf.function retracing" not in record.getMessage()
 
 
 if __name__ == "__main__":

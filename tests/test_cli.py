@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import socket
 from collections.abc import Iterator
@@ -274,6 +275,20 @@ class TestQuery:
 def test_nothing_to_serve(tmp_path: Path) -> None:
     done = invoke("serve", "--model_config_file", tmp_path / "models.config", "--port", 0)
     assert_refused(done, "models.config", "run the export stage")
+
+
+def test_a_prepared_domain_without_its_manifest(copied: Path, world: Path, tiny_bert: Path) -> None:
+    (copied / "data" / TARGET / "manifest.json").unlink()
+    done = invoke(*command(world, copied, tiny_bert))
+    assert_refused(done, "manifest.json is missing", "remove that folder first")
+
+
+def test_tracing_each_model_is_no_warning(tmp_path: Path) -> None:
+    invoke("pretrain", "--workdir", tmp_path)
+    logger = logging.getLogger("tensorflow")
+    for text, shown in (("5 calls triggered tf.function retracing.", False), ("lost", True)):
+        record = logger.makeRecord("tensorflow", logging.WARNING, "f", 1, text, (), None)
+        assert bool(logger.filter(record)) is shown
 
 
 def test_version() -> None:

@@ -60,7 +60,7 @@ def load_domain(folder: Path) -> Domain:
         raise MissingDataError(
             f"no prepared domain here: {MANIFEST} is missing",
             where=folder,
-            remedy="prepare the domain first",
+            remedy="prepare the domain; if that says it is done, remove that folder first",
         )
     try:
         domain = _load_files(folder)
