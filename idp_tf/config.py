@@ -109,7 +109,7 @@ class MatcherSettings(_Settings):
     batch_size: int = Field(64, ge=2, description="items in a batch")
     steps: int = Field(4000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
     max_items: int | None = Field(None, ge=2, description="tune on a sample of this many items")
-    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after warm-up")
+    learning_rate: float = Field(3e-4, gt=0, description="AdamW's, after warm-up")
 
 
 class TransferSettings(_Settings):
@@ -179,7 +179,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "embedding_rate": 5.0,
         },
         "fine_tune": {"patience": 8},
-        "matcher": {"steps": 150, "title_length": 24},
+        "matcher": {"steps": 250, "title_length": 24},
     },
     "standard": {"pretrain": {"embedding_rate": 5.0}},
     # Section 3.2 for what it states; [CLS] and title length are SimCSE's.

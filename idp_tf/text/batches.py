@@ -51,11 +51,13 @@ class TuningItems:
         neighbours: Neighbour sets without the items that may not be seen, -1 in their
             place, shape (items, k).
         title_ids: Equal for items of equal title (case ignored), shape (items,).
+        groups: Equal for items that may meet in a batch, shape (items,).
     """
 
     anchors: npt.NDArray[np.int64]
     neighbours: npt.NDArray[np.int32]
     title_ids: npt.NDArray[np.int32]
+    groups: npt.NDArray[np.int64]
 
 
 def choose_items(
@@ -64,6 +66,7 @@ def choose_items(
     held_out: npt.NDArray[np.int64],
     max_items: int | None,
     seed: int,
+    item_offsets: npt.ArrayLike | None = None,
 ) -> TuningItems:
     """Leaves out the held-out items, those without a title, and anchors without neighbours.
 
@@ -73,6 +76,7 @@ def choose_items(
         held_out: From ``hold_out``.
         max_items: If given, a seeded sample of so many anchors is kept.
         seed: Seed of the sample.
+        item_offsets: Domains' bounds, if only items of one domain are to meet in a batch.
 
     Raises:
         SettingsError: if the neighbours are not those of these items, or no anchor is left.
@@ -97,14 +101,22 @@ def choose_items(
         anchors = np.sort(rng.choice(anchors, max_items, replace=False))
     folded = np.array([title.casefold().strip() for title in titles], dtype=object)
     title_ids = np.unique(folded, return_inverse=True)[1].astype(np.int32)
-    return TuningItems(anchors, kept, title_ids)
+    rows = np.arange(len(titles))
+    groups = (
+        np.zeros_like(rows)
+        if item_offsets is None
+        else np.searchsorted(np.asarray(item_offsets), rows, side="right") - 1
+    )
+    return TuningItems(anchors, kept, title_ids, groups)
 
 
 class TuningBatches:
     """The batches of a tuning run.
 
     Anchors come in a new random order each time all have been used; a batch draws one
-    neighbour of each anchor uniformly.
+    neighbour of each anchor uniformly. The anchors of a batch are of one group, but for
+    the batches of what is left over of all groups: between domains it is enough to tell
+    domains apart, and nothing would be learned about the items of one.
 
     Args:
         items: What to tune on.
@@ -118,19 +130,37 @@ class TuningBatches:
         self._tokens = tokens
         self._seed = seed
         self.batch_size = min(batch_size, len(items.anchors))
+        self._planned: tuple[int, npt.NDArray[np.int64]] | None = None
 
     def rows(self, step: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The anchors of a step, and a neighbour of each; both of shape (batch_size,)."""
-        steps_per_round = len(self._items.anchors) // self.batch_size
-        this_round, place = divmod(step, steps_per_round)
-        rng = np.random.default_rng([self._seed, _ANCHORS, this_round])
-        order = rng.permutation(self._items.anchors)
-        anchors = order[place * self.batch_size : (place + 1) * self.batch_size]
+        this_round, place = divmod(step, len(self._items.anchors) // self.batch_size)
+        anchors = self._plan(this_round)[place]
         # A uniform draw among the neighbours that are there: the highest of random numbers.
         neighbours = self._items.neighbours[anchors]
         draw = np.random.default_rng([self._seed, _NEIGHBOURS, step]).random(neighbours.shape)
         column = np.where(neighbours == NO_NEIGHBOUR, -1.0, draw).argmax(axis=1)
         return anchors, neighbours[np.arange(len(anchors)), column].astype(np.int64)
+
+    def _plan(self, this_round: int) -> npt.NDArray[np.int64]:
+        """The anchors of each batch of a round, (batches, batch_size), in random order."""
+        if self._planned is not None and self._planned[0] == this_round:
+            return self._planned[1]
+        rng = np.random.default_rng([self._seed, _ANCHORS, this_round])
+        order = rng.permutation(self._items.anchors)
+        groups = self._items.groups[order]
+        whole, rest = [], []
+        for group in np.unique(groups):
+            members = order[groups == group]
+            end = len(members) // self.batch_size * self.batch_size
+            whole.append(members[:end])
+            rest.append(members[end:])
+        left_over = rng.permutation(np.concatenate(rest))
+        end = len(left_over) // self.batch_size * self.batch_size
+        batches = np.concatenate([*whole, left_over[:end]]).reshape(-1, self.batch_size)
+        plan = rng.permutation(batches)
+        self._planned = this_round, plan
+        return plan
 
     def batch(self, step: int) -> dict[str, Any]:
         """What ``MatcherModel`` takes.

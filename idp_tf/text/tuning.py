@@ -63,6 +63,7 @@ def tune_matcher(
     seed: int,
     folder: Path,
     tensorboard_dir: Path | None = None,
+    item_offsets: npt.ArrayLike | None = None,
 ) -> TuningResult:
     """Tunes ``encoder`` in place with eq. 7.
 
@@ -77,6 +78,8 @@ def tune_matcher(
         settings: Steps, batch size, temperature, learning rate, share held out.
         seed: Seed of the held-out items, the batches and dropout.
         folder: Where the state is kept.
+        item_offsets: Domains' bounds, if batches are to be of one domain each; in-batch
+            negatives then teach nothing about other domains.
         tensorboard_dir: Where losses and learning rate are logged; nowhere if ``None``.
 
     Raises:
@@ -87,12 +90,12 @@ def tune_matcher(
     held_out = hold_out(len(titles), settings.held_out, seed)
     if settings.steps == 0:
         return TuningResult((), held_out, 0, 0, 0.0)
-    items = choose_items(titles, neighbours, held_out, settings.max_items, seed)
+    items = choose_items(titles, neighbours, held_out, settings.max_items, seed, item_offsets)
     batches = TuningBatches(items, encoder.packer.tokenise(titles), settings.batch_size, seed)
     state = _State(
         _build_model(encoder, settings, seed),
         folder / CHECKPOINT_FILE,
-        _fingerprint(encoder, titles, neighbours, settings, seed),
+        _fingerprint(encoder, titles, neighbours, settings, seed, item_offsets),
     )
     first = state.restore()
     if first < settings.steps:
@@ -222,8 +225,10 @@ def _fingerprint(
     neighbours: npt.NDArray[np.int32],
     settings: MatcherSettings,
     seed: int,
+    item_offsets: npt.ArrayLike | None,
 ) -> str:
-    about = [encoder.fingerprint(titles), settings.model_dump(), seed]
+    bounds = None if item_offsets is None else np.asarray(item_offsets).tolist()
+    about = [encoder.fingerprint(titles), settings.model_dump(), seed, bounds]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     digest.update(np.ascontiguousarray(neighbours).tobytes())
     return digest.hexdigest()[:16]

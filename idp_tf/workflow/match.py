@@ -53,6 +53,7 @@ def match(run: Run) -> None:
         seed=seed,
         folder=artifact.folder / "tuning",
         tensorboard_dir=run.logs_dir / "matcher",
+        item_offsets=merged.item_offsets if settings.neighbour_scope == "domain" else None,
     )
     tuned = _encode(encoder, merged.titles, artifact.folder / "tuned", "tuned encoder")
 

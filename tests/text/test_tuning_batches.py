@@ -86,3 +86,23 @@ def test_nothing_to_tune_on_is_said():
         choose_items(["tea", "pot"], np.array([[1]], np.int32), np.array([], int), None, 0)
     kept = choose_items(TITLES, NEIGHBOURS, np.array([], int), 3, 0)
     assert len(kept.anchors) == 3
+
+
+def test_anchors_of_two_domains_meet_only_in_left_over_batches(tiny_bert):
+    titles = [f"item {i}" for i in range(23)]
+    offsets = np.array([0, 14, 23])
+    neighbours = (np.arange(23)[:, None] + np.array([1, 2])) % 23
+    encoder = build_text_encoder(str(tiny_bert), title_length=12)
+    items = choose_items(
+        titles, neighbours.astype(np.int32), np.array([], int), None, 0, item_offsets=offsets
+    )
+    batches = TuningBatches(items, encoder.packer.tokenise(titles), 4, seed=1)
+    first_round = [batches.rows(step)[0] for step in range(5)]
+    # 14 and 9 anchors: three and two batches of one domain, and 2 + 1 are left over.
+    assert [len({int(a >= 14) for a in anchors}) for anchors in first_round] == [1] * 5
+    assert len(np.unique(np.concatenate(first_round))) == 20
+    mixed = TuningBatches(items, encoder.packer.tokenise(titles), 3, seed=1)
+    # 4 and 3 batches, and 2 + 0 left over, which make none.
+    assert len(np.unique(np.concatenate([mixed.rows(step)[0] for step in range(7)]))) == 21
+    again = TuningBatches(items, encoder.packer.tokenise(titles), 4, seed=1)
+    np.testing.assert_array_equal(again.rows(3)[0], first_round[3])
