@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from idp_tf.errors import MissingDependencyError
 from idp_tf.retrieval import Method, build_index
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
 from idp_tf.workflow.artifacts import read_json, write_json
@@ -20,7 +21,14 @@ from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import load_pretrained
 from idp_tf.workflow.run import Run
-from serving.export import export_matcher, export_recommender, write_models_config
+
+try:
+    from serving.export import export_matcher, export_recommender, write_models_config
+    from serving.saved_models import list_versions
+except ModuleNotFoundError as error:
+    raise MissingDependencyError(
+        error.name or "tensorflow_serving", extra="serving", purpose="the stage 'export'"
+    ) from error
 
 VERSIONS_FILE = "versions.json"
 _PREFERRED = ("idp", "idp-wo-encoder", "sasrec")
@@ -32,8 +40,9 @@ def export(run: Run) -> Path:
     """Exports the recommender and the matcher, each in its exact and its ScaNN form.
 
     The recommender holds the first of idp, idp-wo-encoder and sasrec that the run has
-    trained, with the run's first seed. A model that was exported from the same inputs
-    is kept; another target or other settings give a new version beside the old one.
+    trained (failing those, the first system that it has), with the run's first seed. A
+    model that was exported from the same inputs is kept; another target or other
+    settings give a new version beside the old one.
 
     Returns:
         ``export/models.config``.
@@ -42,32 +51,38 @@ def export(run: Run) -> Path:
     folder.mkdir(exist_ok=True)
     system = _exported_system(run)
     target = load_target(run)
+    key = model_artifact(run, system, run.settings.seed).key
     model = None
     for name, scann in (("recommender", False), ("recommender_scann", True)):
-        key = model_artifact(run, system, run.settings.seed).key
         if not _is_exported(folder, name, key):
             model = model or load_target_model(run, system, run.settings.seed)
-            _note_version(
-                folder, key, export_recommender(model, target.item_ids, folder, scann=scann)
-            )
-    for name, scann in (("matcher", False), ("matcher_scann", True)):
-        key = f"{matcher_artifact(run).key}-{run.settings.transfer.model_dump_json()}"
-        if not _is_exported(folder, name, key):
-            _note_version(folder, key, _write_matcher(run, folder, "scann" if scann else "exact"))
+            _note_version(folder, name, key)
+            _log_export(export_recommender(model, target.item_ids, folder, scann=scann))
+    _write_matcher(run, folder, "matcher", "exact")
+    _write_matcher(run, folder, "matcher_scann", "scann")
     return write_models_config(folder)
 
 
-def _write_matcher(run: Run, folder: Path, method: Method) -> Path:
-    encoder, vectors = load_matcher(run)
+def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
     settings = run.settings.transfer
-    return export_matcher(
-        encoder,
-        build_index(np.asarray(vectors), method, k=settings.top_m),
-        load_pretrained(run).item_vectors().numpy()[1:],
-        load_sources(run).external_ids,
-        folder,
-        top_m=settings.top_m,
-        norm=settings.norm,
+    key = f"{matcher_artifact(run).key}-{settings.model_dump_json()}"
+    if _is_exported(folder, name, key):
+        return
+    encoder, vectors = load_matcher(run)
+    index = build_index(np.asarray(vectors), method, k=settings.top_m)
+    embeddings = load_pretrained(run).item_vectors().numpy()[1:]
+    source_ids = load_sources(run).external_ids
+    _note_version(folder, name, key)
+    _log_export(
+        export_matcher(
+            encoder,
+            index,
+            embeddings,
+            source_ids,
+            folder,
+            top_m=settings.top_m,
+            norm=settings.norm,
+        )
     )
 
 
@@ -88,9 +103,19 @@ def _is_exported(folder: Path, name: str, key: str) -> bool:
     return whole
 
 
-def _note_version(folder: Path, key: str, version: Path) -> None:
+def _note_version(folder: Path, name: str, key: str) -> None:
+    """Notes of what the next version will be made.
+
+    Before it is written, and it appears by a rename: a kill between the two leaves a note
+    of a version that is not there, which is written again under the same number. Noted
+    afterwards, a version that was whole would be written a second time.
+    """
     file = folder / VERSIONS_FILE
     versions = read_json(file) if file.is_file() else {}
-    versions[version.parent.name] = {"key": key, "version": version.name}
+    coming = max(list_versions(folder / name), default=0) + 1
+    versions[name] = {"key": key, "version": str(coming)}
     write_json(file, versions)
+
+
+def _log_export(version: Path) -> None:
     _log.info("exported %s, version %s", version.parent.name, version.name)
