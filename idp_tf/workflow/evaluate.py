@@ -23,11 +23,12 @@ from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import summarize
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
+from idp_tf.transfer.generate import find_untitled
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_artifact, seeds_of
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.run import Run
-from idp_tf.workflow.transfer import load_title_vectors, transfer_artifact, untitled_items
+from idp_tf.workflow.transfer import load_title_vectors, transfer_artifact
 
 OPENINGS_FILE = "test_openings.jsonl"
 Int32Array = npt.NDArray[np.int32]
@@ -47,8 +48,11 @@ def evaluate_all(run: Run) -> None:
             continue
         if negatives is None:
             negatives = _test_negatives(run, target)
+        scorer = _scorer(run, target, slug, seed)
+        # Before the test items are looked at: a run that is killed then has looked, too.
+        _note_opening(run, slug, seed, artifact.key)
         ranks = evaluate(
-            _scorer(run, target, slug, seed),
+            scorer,
             target.sequences,
             split="test",
             num_items=target.num_items,
@@ -56,7 +60,6 @@ def evaluate_all(run: Run) -> None:
             negatives=negatives,
         )
         np.savez_compressed(artifact.folder / "ranks.npz", **ranks)  # type: ignore[arg-type]
-        _note_opening(run, slug, seed, artifact.key)
         artifact.finish(
             users=target.sequences.num_users,
             metrics={protocol: summarize(found) for protocol, found in ranks.items()},
@@ -128,5 +131,6 @@ def _scorer(run: Run, target: Domain, slug: str, seed: int) -> Scorer:
     if slug == POPULARITY:
         return popularity_scorer(target.sequences, target.num_items)
     if slug == NEAREST_TITLE:
-        return nearest_title_scorer(load_title_vectors(run), untitled=untitled_items(target))
+        untitled = find_untitled(target.titles)
+        return nearest_title_scorer(load_title_vectors(run), untitled=untitled)
     return model_scorer(load_target_model(run, TARGET_SYSTEMS[slug], seed), slug)

@@ -15,7 +15,13 @@ import numpy.typing as npt
 from idp_tf.data.domain import Domain
 from idp_tf.retrieval import build_index, estimate_recall
 from idp_tf.text import build_text_encoder
-from idp_tf.transfer.generate import GeneratedEmbeddings, Norm, generate_embeddings, write_matches
+from idp_tf.transfer.generate import (
+    GeneratedEmbeddings,
+    Norm,
+    find_untitled,
+    generate_embeddings,
+    write_matches,
+)
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.prepare import data_key, load_sources, load_target
@@ -84,11 +90,6 @@ def load_title_vectors(run: Run) -> Float32Array:
     return vectors
 
 
-def untitled_items(domain: Domain) -> npt.NDArray[np.bool_]:
-    """True where an item has no title, (num_items,)."""
-    return np.array([not title.strip() for title in domain.titles])
-
-
 class _Matching:
     """Target items against source items, by one of the two encoders."""
 
@@ -112,7 +113,7 @@ class _Matching:
             self.embeddings,
             top_m=self.settings.top_m,
             norm=norm,
-            untitled=untitled_items(self.target),
+            untitled=find_untitled(self.target.titles),
         )
 
 
