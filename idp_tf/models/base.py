@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +115,26 @@ class SequenceModel(tfrs.Model):
 
 
 def save_model(model: SequenceModel, folder: str | Path) -> None:
-    """Writes a model's class, config and weights into a folder that is made for it."""
+    """Writes a model's class, config and weights into a folder that is made for it.
+
+    Each of the two files appears whole or not at all, the config last.
+
+    Args:
+        model: A model whose class is registered with tf_keras, such as ``SASRec``.
+        folder: Where it is to lie; its parents are made.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_weights(folder / _WEIGHTS_FILE)
+    partial = folder / f"partial.{_WEIGHTS_FILE}"
+    model.save_weights(partial)
+    os.replace(partial, folder / _WEIGHTS_FILE)
     description = {
         "class": tf_keras.utils.get_registered_name(type(model)),
         "config": model.get_config(),
     }
-    (folder / _CONFIG_FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    partial = folder / f"partial.{_CONFIG_FILE}"
+    partial.write_text(json.dumps(description, indent=1), encoding="utf-8")
+    os.replace(partial, folder / _CONFIG_FILE)
 
 
 def load_model(folder: str | Path) -> SequenceModel:
@@ -137,7 +149,7 @@ def load_model(folder: str | Path) -> SequenceModel:
         model_class = tf_keras.utils.get_registered_object(description["class"])
         model = model_class.from_config(description["config"])
         model.load_weights(folder / _WEIGHTS_FILE)
-    except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise WorkdirError(
             f"no whole model: {error}", where=folder, remedy="delete the folder and run again"
         ) from error
