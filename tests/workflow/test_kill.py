@@ -22,10 +22,10 @@ POINTS = (
     "rename:pretrain/checkpoints/best-2",
     "rename:pretrain/done.json$",
     "rename:matcher/neighbours.npy$",
-    "rename:untuned/parts/part-00000.npy$",
+    "rename:untuned/parts/.*/part-00000.npy$",
     "rename:tuning.npz$",
-    "rename:tuned/parts/part-00000.npy$",
-    "rename:tuned/vectors.npy$",
+    "rename:/tuned/parts/.*/part-00000.npy$",
+    "rename:/tuned/vectors.npy$",
     "rename:office/embeddings.npy$",
     "rename:office/matches.parquet$",
     "log:^sasrec, seed 0: epoch 1 ",
@@ -37,7 +37,7 @@ POINTS = (
     "rename:versions.json$",
     "rename:models.config$",
     "rename:target_report.json$",
-    "rename:report.json$",
+    "rename:w/report.json$",
     "rename:report.html$",
 )
 
