@@ -42,7 +42,11 @@ class CausalSelfAttention(tf_keras.layers.Layer):
         self.seed = seed
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Creates the projections."""
+        """Creates the projections.
+
+        Raises:
+            ValueError: if ``num_heads`` does not divide the width of the inputs.
+        """
         width = int(input_shape[-1])
         if width % self.num_heads:
             raise ValueError(f"num_heads must divide the width {width}, got {self.num_heads}")

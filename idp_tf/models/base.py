@@ -76,7 +76,12 @@ class SequenceModel(tfrs.Model):
         self(np.full((1, 2), PAD_ID, np.int32))
 
     def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Encodes every prefix: (batch, length) int32 -> (batch, length, dim)."""
+        """Encodes every prefix: (batch, length) int32 -> (batch, length, dim).
+
+        Args:
+            item_ids: Padded on the left with 0; ``length`` is at most ``max_length``.
+            training: Whether dropout is on.
+        """
         item_ids = tf.convert_to_tensor(item_ids)
         padding_mask = tf.not_equal(item_ids, PAD_ID)
         embeddings = self.item_embedding(item_ids)
@@ -86,7 +91,10 @@ class SequenceModel(tfrs.Model):
 
     @tf.function(reduce_retracing=True)
     def encode_users(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """User representations: (batch, length) int32, padded on the left -> (batch, dim)."""
+        """User representations: (batch, length) int32, padded on the left -> (batch, dim).
+
+        ``length`` is at most ``max_length``: cut longer histories to their last items.
+        """
         return self(item_ids, training=False)[:, -1]
 
     def item_vectors(self) -> tf.Tensor:
@@ -141,7 +149,7 @@ def load_model(folder: str | Path) -> SequenceModel:
     """Reads what ``save_model`` wrote.
 
     Raises:
-        WorkdirError: if the folder holds no whole model.
+        WorkdirError: if the folder holds no whole model, or one of an unknown class.
     """
     folder = Path(folder)
     try:

@@ -54,7 +54,13 @@ class TrainingState:
     history: dict[str, list[float]] = field(default_factory=dict)
 
     def record(self, loss: float, value: float, seconds: float) -> bool:
-        """Notes one epoch; True if it is the best so far."""
+        """Notes one epoch; True if it is the best so far.
+
+        Args:
+            loss: The epoch's mean training loss.
+            value: Its validation NDCG@10; a tie with the best is no better.
+            seconds: How long it took, validation included.
+        """
         self.epoch += 1
         for name, number in (("loss", loss), (MONITOR, value), ("seconds", seconds)):
             self.history.setdefault(name, []).append(float(number))
