@@ -105,6 +105,11 @@ class MatcherSettings(_Settings):
     neighbour_scope: Literal["domain", "all"] = Field(
         "domain", description="where behaviour neighbours are looked for"
     )
+    min_interactions: int = Field(
+        20,
+        ge=0,
+        description="items with fewer training interactions are no behaviour neighbours",
+    )
     held_out: float = Field(0.1, gt=0, lt=0.9, description="share of source items not tuned on")
     batch_size: int = Field(64, ge=2, description="items in a batch")
     steps: int = Field(4000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
@@ -190,7 +195,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "epochs": 500,
             "learning_rate_grid": [1e-3, 3e-4, 1e-4, 3e-5],
         },
-        "matcher": {"pooling": "cls"},
+        "matcher": {"pooling": "cls", "min_interactions": 0},
         "transfer": {"zero_shot_norm": "none"},
     },
 }

@@ -7,6 +7,7 @@ from idp_tf.text.batches import hold_out
 from idp_tf.text.encoder import TextEncoder, build_text_encoder
 from idp_tf.text.matcher import MatcherModel
 from idp_tf.text.neighbours import (
+    NO_NEIGHBOUR,
     MatchExample,
     behaviour_neighbours,
     example_matches,
@@ -15,6 +16,7 @@ from idp_tf.text.neighbours import (
 from idp_tf.text.tuning import TuningResult, tune_matcher
 
 __all__ = [
+    "NO_NEIGHBOUR",
     "MatchExample",
     "MatcherModel",
     "TextEncoder",

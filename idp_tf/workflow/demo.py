@@ -26,6 +26,7 @@ _SETTINGS = (
     "pretrain.patience=5",
     "fine_tune.epochs=60",
     "matcher.steps=40",
+    "matcher.min_interactions=5",
     "matcher.batch_size=32",
 )
 
