@@ -142,12 +142,12 @@ def export(workdir: Workdir, rebuild: Rebuild = False) -> None:
 
 
 @app.command()
-def demo(workdir: Workdir = Path("demo-workdir")) -> None:
+def demo(workdir: Workdir = Path("demo-workdir"), rebuild: Rebuild = False) -> None:
     """The main job on the built-in catalogue, served and asked over gRPC."""
     _show_log()
     from idp_tf.workflow.demo import run_demo
 
-    run_demo(workdir)
+    run_demo(workdir, rebuild=rebuild)
 
 
 @app.command()
@@ -194,7 +194,7 @@ def query(
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="table2 or figure4.")],
+    name: Annotated[str, typer.Argument(help="table2, figure4 or table8.")],
     data: Data,
     workdir: Workdir,
     preset: PresetOption = Preset.standard,

@@ -2,7 +2,7 @@
 
 ``load_settings`` starts from a preset, lays a YAML file over it, then
 ``key=value`` pairs; an unknown key is refused with the nearest known one. What
-the paper leaves open (section 9 of the docs lists it) has our value here.
+the paper leaves open (docs/settings.md lists it) has our value here.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Settings(_Settings):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    # Caps epochs, matcher steps, kept layers and titles' length; nothing else.
+    # Caps epochs, matcher steps and titles' length, with less patience; nothing else.
     "quick": {
         "pretrain": {
             "epochs": 30,

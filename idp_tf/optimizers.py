@@ -16,6 +16,12 @@ class LazyAdam(tf_keras.optimizers.Adam):
     table, whose cost grows with the catalogue. Here rows without a gradient keep
     their moments and their values; dense variables are updated as by Adam.
 
+    Args:
+        learning_rate: A number or a schedule.
+        row_rate: How many times faster rows of sparse gradients learn. A rare row is moved once
+            here where Adam's momentum would go on moving it, so it may need more than 1.
+        **kwargs: As for ``tf_keras.optimizers.Adam``.
+
     Reference: Kingma and Ba 2015; the lazy form is that of TensorFlow Addons.
 
     Example:
@@ -23,8 +29,8 @@ class LazyAdam(tf_keras.optimizers.Adam):
         >>> optimizer = LazyAdam(0.1)
         >>> gradient = tf.IndexedSlices(tf.constant([[2.0]]), tf.constant([1]), [2, 1])
         >>> _ = optimizer.apply_gradients([(gradient, table)])
-        >>> table.numpy().round(3).tolist()
-        [[1.0], [0.9]]
+        >>> [round(float(value), 3) for value in table.numpy().ravel()]
+        [1.0, 0.9]
     """
 
     def __init__(self, learning_rate: float = 0.001, row_rate: float = 1.0, **kwargs: Any):
@@ -51,3 +57,7 @@ class LazyAdam(tf_keras.optimizers.Adam):
         velocity.scatter_update(tf.IndexedSlices(new_velocity, rows))
         change = rate * self.row_rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
         variable.scatter_sub(tf.IndexedSlices(change, rows))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__``."""
+        return {**super().get_config(), "row_rate": self.row_rate}

@@ -46,3 +46,13 @@ def test_equals_adam_where_every_row_has_a_gradient():
         lazy.apply_gradients([(tf.IndexedSlices(gradient, tf.constant([0, 1]), [2, 2]), ours)])
         adam.apply_gradients([(gradient, theirs)])
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
+
+
+def test_row_rate_speeds_up_rows_alone_and_survives_the_config():
+    row, dense = tf.Variable([[1.0]]), tf.Variable([1.0])
+    optimizer = LazyAdam.from_config(LazyAdam(RATE, row_rate=5.0).get_config())
+    slices = tf.IndexedSlices(tf.constant([[2.0]]), tf.constant([0]), [1, 1])
+    optimizer.apply_gradients([(slices, row), (tf.constant([2.0]), dense)])
+    # Adam's first step is the learning rate, whatever the gradient.
+    np.testing.assert_allclose(row.numpy(), [[1 - 5 * RATE]], rtol=1e-5)
+    np.testing.assert_allclose(dense.numpy(), [1 - RATE], rtol=1e-5)

@@ -31,11 +31,12 @@ _SETTINGS = (
 )
 
 
-def run_demo(workdir: Path) -> None:
+def run_demo(workdir: Path, *, rebuild: bool = False) -> None:
     """Runs all stages, then serves the result on a free port and asks for recommendations.
 
     Args:
         workdir: The folder for all of it; a second demonstration in it reuses what is there.
+        rebuild: Make anew what other settings made.
     """
     catalogue = workdir / "catalogue"
     write_sample_catalogue(catalogue, seed=_SEED)
@@ -46,7 +47,7 @@ def run_demo(workdir: Path) -> None:
         settings=load_settings("quick", overrides=_SETTINGS, seed=_SEED),
         demonstration=True,
     )
-    run = Run(workdir, config)
+    run = Run(workdir, config, rebuild=rebuild)
     report = run_all(run)
 
     domain = load_target(run)

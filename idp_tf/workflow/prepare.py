@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 from pathlib import Path
@@ -120,7 +121,7 @@ def _read_options(run: Run) -> ReadOptions:
 def _file_hashes(data: Path, name: str) -> dict[str, str]:
     """SHA-256 of every file that a domain may be read from."""
     folder = data / name
-    files = sorted(folder.iterdir() if folder.is_dir() else data.glob(f"*{name}*"))
+    files = sorted(folder.iterdir() if folder.is_dir() else data.glob(f"*{glob.escape(name)}*"))
     if not data.is_dir():
         raise MissingDataError(
             "the data folder is not there", where=data, remedy="give the folder of your domains"
