@@ -80,7 +80,6 @@ def overrides(encoder: Path, *extra: str) -> list[str]:
         "matcher.learning_rate=0.01",
         "matcher.neighbours=3",
         "matcher.min_interactions=5",
-        "matcher.min_interactions=1",
         f"transfer.top_m={TOP_M}",
         # ScaNN's clusters start at random: scores differ in a last bit from index to index.
         "transfer.retrieval=exact",
