@@ -36,6 +36,9 @@ Int32Array = npt.NDArray[np.int32]
 # Validation draws its negatives with the run's own seed; the test must draw others.
 _TEST_SEED = 1_000_003
 
+# Raised when the same inputs would make something else.
+_FORMAT = 1
+
 
 def evaluate_all(run: Run) -> None:
     """Ranks the test item of every user by every system and seed, in both protocols."""
@@ -81,6 +84,7 @@ def evaluated(run: Run) -> Iterator[tuple[str, int]]:
 def evaluation_artifact(run: Run, slug: str, seed: int) -> Artifact:
     """The artifact of one system's evaluation."""
     inputs: dict[str, Any] = {
+        "format": _FORMAT,
         "target": data_key(run, run.config.target),
         "negatives": run.settings.evaluation.negatives,
         "negatives_seed": run.settings.seed,

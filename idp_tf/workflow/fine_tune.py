@@ -24,6 +24,9 @@ from idp_tf.workflow.validation import ItemRanges, build_validation
 FLOORS = (POPULARITY, NEAREST_TITLE)
 SYSTEMS = (*FLOORS, *TARGET_SYSTEMS)
 
+# Raised when the same inputs would make something else.
+_FORMAT = 1
+
 
 def fine_tune(run: Run) -> None:
     """Builds and, but for zero-shot, trains each system with each seed (section 2.6)."""
@@ -72,6 +75,7 @@ def model_artifact(run: Run, system: TargetSystem, seed: int) -> Artifact:
     """The artifact of one system with one seed."""
     settings = run.settings
     inputs: dict[str, Any] = {
+        "format": _FORMAT,
         "system": asdict(system),
         "target": data_key(run, run.config.target),
         "model": settings.model.model_dump(mode="json"),
@@ -80,6 +84,7 @@ def model_artifact(run: Run, system: TargetSystem, seed: int) -> Artifact:
     if system.trained:
         inputs["fine_tune"] = settings.fine_tune.model_dump(mode="json")
         inputs["negatives"] = settings.evaluation.negatives
+        inputs["validation_seed"] = settings.seed
     if system.pretrained_encoder:
         inputs["pretrain"] = pretrain_artifact(run).key
     if system.embeddings != "fresh":

@@ -35,6 +35,9 @@ RECALL_AT = 10
 EXAMPLES = 6
 Float32Array = npt.NDArray[np.float32]
 
+# Raised when the same inputs would make something else.
+_FORMAT = 1
+
 
 def match(run: Run) -> None:
     """Tunes the matcher and encodes every source title, tuned and untuned (section 2.4)."""
@@ -131,6 +134,7 @@ def _known_items(run: Run, merged: MergedDomains) -> _KnownItems:
 def matcher_artifact(run: Run) -> Artifact:
     """The artifact of this stage."""
     inputs: dict[str, Any] = {
+        "format": _FORMAT,
         "pretrain": pretrain_artifact(run).key,
         "matcher": run.settings.matcher.model_dump(mode="json"),
         "seed": run.settings.seed,

@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 _FRESH = ".fresh"
 _BLOCK = 1 << 20
 
+# Raised when the same inputs would make something else.
+_FORMAT = 1
+
 
 def prepare(run: Run) -> None:
     """Prepares the sources and the target (section 3.1).
@@ -103,6 +106,7 @@ def _artifact(run: Run, name: str) -> Artifact:
     settings = run.settings.prepare
     is_target = name == run.config.target
     inputs: dict[str, Any] = {
+        "format": _FORMAT,
         "files": _file_hashes(run.config.data, name),
         "k_core": settings.target_k_core if is_target else settings.source_k_core,
         "ties": settings.ties,

@@ -17,6 +17,9 @@ from idp_tf.workflow.validation import ItemRanges, build_validation
 
 _MODEL = "model"
 
+# Raised when the same inputs would make something else.
+_FORMAT = 1
+
 
 def pretrain(run: Run) -> None:
     """Pre-trains SASRec on all source domains at once (section 2.3).
@@ -63,6 +66,7 @@ def pretrain(run: Run) -> None:
 def pretrain_artifact(run: Run) -> Artifact:
     """The artifact of this stage."""
     inputs = {
+        "format": _FORMAT,
         "sources": {name: data_key(run, name) for name in run.config.sources},
         # JSON objects have no order, but merging has one.
         "order": list(run.config.sources),

@@ -30,6 +30,9 @@ from idp_tf.workflow.run import Run
 
 Float32Array = npt.NDArray[np.float32]
 
+# Raised when the same inputs would make something else.
+_FORMAT = 1
+
 
 def transfer(run: Run) -> None:
     """Matches every target item and blends its matches' embeddings (eq. 8, 9)."""
@@ -62,6 +65,7 @@ def transfer(run: Run) -> None:
 def transfer_artifact(run: Run) -> Artifact:
     """The artifact of this stage."""
     inputs: dict[str, Any] = {
+        "format": _FORMAT,
         "matcher": matcher_artifact(run).key,
         "target": data_key(run, run.config.target),
         "transfer": run.settings.transfer.model_dump(mode="json"),
