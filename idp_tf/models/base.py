@@ -81,6 +81,9 @@ class SequenceModel(tfrs.Model):
         Args:
             item_ids: Padded on the left with 0; ``length`` is at most ``max_length``.
             training: Whether dropout is on.
+
+        Raises:
+            ValueError: if the length is known and above ``max_length``.
         """
         item_ids = tf.convert_to_tensor(item_ids)
         length = item_ids.shape[1]

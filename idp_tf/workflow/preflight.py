@@ -13,7 +13,7 @@ from idp_tf.workflow.transfer import transfer_artifact
 
 
 def check_run(run: Run) -> None:
-    """Refuses a run that cannot come to its end, or that does not fit its workdir.
+    """Refuses a run that can be told at once not to come to its end, or to fit its workdir.
 
     Without this, ``config.yaml`` would already hold the settings that a later stage refuses.
 

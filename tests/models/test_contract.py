@@ -119,3 +119,8 @@ def test_seeds_decide_the_weights(make_model):
     for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert not np.array_equal(first.item_vectors(), other.item_vectors())
+
+
+def test_too_long_a_history_is_refused_in_words(make_model):
+    with pytest.raises(ValueError, match=f"at most max_length={LENGTH}"):
+        make_model()(np.ones((1, LENGTH + 1), np.int32))
