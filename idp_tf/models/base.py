@@ -89,8 +89,8 @@ class SequenceModel(tfrs.Model):
         length = item_ids.shape[1]
         if length is not None and length > self.max_length:
             raise ValueError(
-                f"item_ids are {length} long, the model reads at most max_length={self.max_length}; "
-                f"pass the last {self.max_length} of each row"
+                f"item_ids are {length} long, the model reads at most "
+                f"max_length={self.max_length}; pass the last {self.max_length} of each row"
             )
         padding_mask = tf.not_equal(item_ids, PAD_ID)
         embeddings = self.item_embedding(item_ids)
