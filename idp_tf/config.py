@@ -114,7 +114,7 @@ class MatcherSettings(_Settings):
     batch_size: int = Field(64, ge=2, description="items in a batch")
     steps: int = Field(4000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
     max_items: int | None = Field(None, ge=2, description="tune on a sample of this many items")
-    learning_rate: float = Field(3e-4, gt=0, description="AdamW's, after warm-up")
+    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after warm-up")
 
 
 class TransferSettings(_Settings):
