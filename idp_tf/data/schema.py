@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -54,8 +55,8 @@ class IdMap:
                 f"the id number {self._internal['']} is empty", remedy="give every item an id"
             )
         if len(self._internal) != len(self._external):
-            seen: set[str] = set()
-            twice = next(e for e in self._external if e in seen or seen.add(e))  # type: ignore[func-returns-value]
+            counts = Counter(self._external)
+            twice = next(external for external, count in counts.items() if count > 1)
             raise DataError(f"the id {twice!r} stands there twice", remedy="make the ids unique")
 
     @property
