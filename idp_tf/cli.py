@@ -37,7 +37,7 @@ Sources = Annotated[str, typer.Option(help="Source domains, separated by commas.
 Target = Annotated[str, typer.Option(help="Target domain.")]
 Workdir = Annotated[Path, typer.Option(help="Folder for everything that a run makes.")]
 PresetOption = Annotated[
-    Preset, typer.Option(help="quick: within 40 minutes on 2 cores; standard: overnight; paper.")
+    Preset, typer.Option(help="quick: 40 minutes on 2 cores; standard: meant for a night; paper.")
 ]
 Seed = Annotated[int | None, typer.Option(help="Seed of the whole chain.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
