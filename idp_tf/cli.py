@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -87,7 +89,8 @@ def prepare(
 
     prepared = _new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild)
     check_run(prepared)
-    stages.prepare(prepared)
+    with prepared.locked():
+        stages.prepare(prepared)
 
 
 @app.command()
@@ -95,7 +98,8 @@ def pretrain(workdir: Workdir, rebuild: Rebuild = False) -> None:
     """Stage 2: pre-train the sequence model on the merged sources."""
     from idp_tf.workflow import stages
 
-    stages.pretrain(_old_run(workdir, rebuild))
+    with _old_run(workdir, rebuild) as opened:
+        stages.pretrain(opened)
 
 
 @app.command()
@@ -103,7 +107,8 @@ def match(workdir: Workdir, rebuild: Rebuild = False) -> None:
     """Stage 3: tune the matcher and encode the source titles."""
     from idp_tf.workflow import stages
 
-    stages.match(_old_run(workdir, rebuild))
+    with _old_run(workdir, rebuild) as opened:
+        stages.match(opened)
 
 
 @app.command()
@@ -111,7 +116,8 @@ def transfer(workdir: Workdir, rebuild: Rebuild = False) -> None:
     """Stage 4: match the target's items and generate their embeddings."""
     from idp_tf.workflow import stages
 
-    stages.transfer(_old_run(workdir, rebuild))
+    with _old_run(workdir, rebuild) as opened:
+        stages.transfer(opened)
 
 
 @app.command()
@@ -119,7 +125,8 @@ def fine_tune(workdir: Workdir, rebuild: Rebuild = False) -> None:
     """Stage 5: make every system's model for the target."""
     from idp_tf.workflow import stages
 
-    stages.fine_tune(_old_run(workdir, rebuild))
+    with _old_run(workdir, rebuild) as opened:
+        stages.fine_tune(opened)
 
 
 @app.command()
@@ -127,9 +134,9 @@ def evaluate(workdir: Workdir, rebuild: Rebuild = False) -> None:
     """Stage 6: rank the test items by every system, and write the report."""
     from idp_tf.workflow import stages
 
-    opened = _old_run(workdir, rebuild)
-    stages.evaluate_all(opened)
-    _print_results(stages.write_report(opened), opened.config.target, workdir)
+    with _old_run(workdir, rebuild) as opened:
+        stages.evaluate_all(opened)
+        _print_results(stages.write_report(opened), opened.config.target, workdir)
 
 
 @app.command()
@@ -137,7 +144,8 @@ def export(workdir: Workdir, rebuild: Rebuild = False) -> None:
     """Stage 7: write the SavedModels that TF-Serving serves."""
     from idp_tf.workflow import stages
 
-    config_file = stages.export(_old_run(workdir, rebuild))
+    with _old_run(workdir, rebuild) as opened:
+        config_file = stages.export(opened)
     typer.echo(f"Serve them with: idp-tf serve --model_config_file {config_file} --port 8500")
 
 
@@ -262,11 +270,13 @@ def _new_run(
     return Run(workdir, resolved, rebuild=rebuild)
 
 
-def _old_run(workdir: Path, rebuild: bool) -> Run:
+@contextmanager
+def _old_run(workdir: Path, rebuild: bool) -> Iterator[Run]:
     _show_log()
     from idp_tf.workflow.run import load_run
 
-    return load_run(workdir, rebuild=rebuild)
+    with load_run(workdir, rebuild=rebuild).locked() as opened:
+        yield opened
 
 
 def _names(text: str) -> list[str]:

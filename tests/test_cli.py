@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import shutil
@@ -91,6 +92,33 @@ def test_top_m_larger_than_the_sources(world: Path, tiny_bert: Path, tmp_path: P
     done = invoke(*command(world, tmp_path / "w", tiny_bert, f"transfer.top_m={items + 1}"))
     assert_refused(done, f"transfer.top_m is {items + 1}", f"at most {items}")
     assert not (tmp_path / "w" / "pretrain").exists(), "it is found before anything is trained"
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("matcher.encoder=/no/such/folder", ["matcher.encoder", "/no/such/folder"]),
+        ("matcher.kept_layers=9", ["matcher.kept_layers", "9", "has 2 layers"]),
+        ("matcher.title_length=4000", ["matcher.title_length", "4000"]),
+    ],
+)
+def test_an_encoder_that_cannot_be_is_found_first(
+    pair: str, words: list[str], world: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    assert_refused(invoke(*command(world, tmp_path / "w", tiny_bert, pair)), *words)
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("stage", ["run", "prepare", "match"])
+def test_a_workdir_where_another_process_is_at_work(
+    stage: str, world: Path, tiny_bert: Path, copied: Path
+) -> None:
+    arguments = command(world, copied, tiny_bert)[1:] if stage != "match" else ["--workdir", copied]
+    with (copied / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert_refused(invoke(stage, *arguments), "another process", str(copied), "--workdir")
+    done = invoke(stage, *arguments)
+    assert done.code == 0, done.err
 
 
 def test_a_mended_domain_is_taken_though_the_broken_one_failed(

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from idp_tf.layers.dropout import CountedDropout
+from idp_tf.layers.seeds import derive_seed
 
 _MASKED = -1e9
 
@@ -54,16 +55,16 @@ class CausalSelfAttention(tf_keras.layers.Layer):
         self.qkv = tf_keras.layers.Dense(
             3 * width,
             kernel_initializer=tf_keras.initializers.VarianceScaling(
-                2.0, "fan_avg", "uniform", seed=self.seed
+                2.0, "fan_avg", "uniform", seed=derive_seed(self.seed, 0)
             ),
             name="qkv",
         )
         self.output_projection = tf_keras.layers.Dense(
             width,
-            kernel_initializer=tf_keras.initializers.GlorotUniform(self.seed + 3),
+            kernel_initializer=tf_keras.initializers.GlorotUniform(derive_seed(self.seed, 1)),
             name="output",
         )
-        self.weights_dropout = CountedDropout(self.dropout, seed=self.seed + 4)
+        self.weights_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 2))
         super().build(input_shape)
 
     def call(

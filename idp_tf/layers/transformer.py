@@ -9,8 +9,7 @@ import tf_keras
 
 from idp_tf.layers.attention import CausalSelfAttention
 from idp_tf.layers.dropout import CountedDropout
-
-_SEEDS_PER_LAYER = 16
+from idp_tf.layers.seeds import derive_seed
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
@@ -61,14 +60,16 @@ class CausalTransformer(tf_keras.layers.Layer):
         self.positions = self.add_weight(
             name="positions",
             shape=(self.max_length, width),
-            initializer=tf_keras.initializers.RandomNormal(stddev=0.02, seed=self.seed),
+            initializer=tf_keras.initializers.RandomNormal(
+                stddev=0.02, seed=derive_seed(self.seed, 0)
+            ),
         )
-        self.input_dropout = CountedDropout(self.dropout, seed=self.seed + 1)
+        self.input_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 1))
         self.blocks = [
             _TransformerBlock(
                 self.num_heads,
                 self.dropout,
-                self.seed + _SEEDS_PER_LAYER * (i + 1),
+                derive_seed(self.seed, 2 + i),
                 name=f"block_{i}",
             )
             for i in range(self.num_layers)
@@ -110,15 +111,19 @@ class _TransformerBlock(tf_keras.layers.Layer):
         width = int(input_shape[-1])
         glorot = tf_keras.initializers.GlorotUniform
         self.attention_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
-        self.attention = CausalSelfAttention(self.num_heads, self.dropout, self.seed)
-        self.attention_dropout = CountedDropout(self.dropout, seed=self.seed + 5)
+        self.attention = CausalSelfAttention(
+            self.num_heads, self.dropout, derive_seed(self.seed, 0)
+        )
+        self.attention_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 1))
         self.network_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
         self.inner = tf_keras.layers.Dense(
-            width, activation="relu", kernel_initializer=glorot(self.seed + 6)
+            width, activation="relu", kernel_initializer=glorot(derive_seed(self.seed, 2))
         )
-        self.outer = tf_keras.layers.Dense(width, kernel_initializer=glorot(self.seed + 7))
-        self.inner_dropout = CountedDropout(self.dropout, seed=self.seed + 8)
-        self.outer_dropout = CountedDropout(self.dropout, seed=self.seed + 9)
+        self.outer = tf_keras.layers.Dense(
+            width, kernel_initializer=glorot(derive_seed(self.seed, 3))
+        )
+        self.inner_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 4))
+        self.outer_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 5))
         super().build(input_shape)
 
     def call(

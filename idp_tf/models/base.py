@@ -14,6 +14,7 @@ import tf_keras
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import WorkdirError
+from idp_tf.layers import derive_seed
 from idp_tf.losses import bpr_loss
 
 Batch = dict[str, tf.Tensor]
@@ -66,7 +67,9 @@ class SequenceModel(tfrs.Model):
             num_items + 1,
             embedding_dim,
             embeddings_initializer=embeddings_initializer
-            or tf_keras.initializers.RandomNormal(stddev=_INITIAL_STDDEV, seed=seed),
+            or tf_keras.initializers.RandomNormal(
+                stddev=_INITIAL_STDDEV, seed=derive_seed(seed, 0)
+            ),
             name="item_embedding",
         )
         self.encoder = encoder

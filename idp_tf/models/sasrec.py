@@ -6,7 +6,7 @@ from typing import Any
 
 import tf_keras
 
-from idp_tf.layers import CausalTransformer
+from idp_tf.layers import CausalTransformer, derive_seed
 from idp_tf.models.base import SequenceModel
 
 
@@ -47,7 +47,7 @@ class SASRec(SequenceModel):
         **kwargs: Any,
     ):
         encoder = CausalTransformer(
-            num_layers, num_heads, max_length, dropout, seed=seed + 1, name="encoder"
+            num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="encoder"
         )
         super().__init__(
             num_items, embedding_dim, max_length, encoder, embeddings_initializer, seed, **kwargs

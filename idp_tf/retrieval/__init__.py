@@ -9,9 +9,10 @@ Example:
 
 from idp_tf.retrieval.index import Index, Matches, Method, build_index
 from idp_tf.retrieval.recall import estimate_recall
-from idp_tf.retrieval.scann import ScannSettings, choose_scann_settings
+from idp_tf.retrieval.scann import MIN_VECTORS, ScannSettings, choose_scann_settings
 
 __all__ = [
+    "MIN_VECTORS",
     "Index",
     "Matches",
     "Method",

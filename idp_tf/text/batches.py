@@ -68,7 +68,7 @@ def choose_items(
     seed: int,
     item_offsets: npt.ArrayLike | None = None,
 ) -> TuningItems:
-    """Leaves out the held-out items, those without a title, and anchors without neighbours.
+    """Leaves out held-out items, their namesakes, untitled items, anchors without neighbours.
 
     Args:
         titles: Titles of all items.
@@ -85,8 +85,9 @@ def choose_items(
         raise SettingsError(
             f"neighbours of {len(neighbours)} items for {len(titles)} titles", where="neighbours"
         )
-    seen = np.array([bool(title.strip()) for title in titles], dtype=np.bool_)
-    seen[held_out] = False
+    folded = np.array([title.casefold().strip() for title in titles], dtype=object)
+    title_ids = np.unique(folded, return_inverse=True)[1].astype(np.int32)
+    seen = (folded != "") & ~np.isin(title_ids, title_ids[held_out])
     known = (neighbours != NO_NEIGHBOUR) & seen[neighbours]
     kept = np.where(known, neighbours, NO_NEIGHBOUR).astype(np.int32)
     anchors = np.flatnonzero(seen & known.any(axis=1))
@@ -99,8 +100,6 @@ def choose_items(
     if max_items is not None and max_items < len(anchors):
         rng = np.random.default_rng([seed, _SAMPLE])
         anchors = np.sort(rng.choice(anchors, max_items, replace=False))
-    folded = np.array([title.casefold().strip() for title in titles], dtype=object)
-    title_ids = np.unique(folded, return_inverse=True)[1].astype(np.int32)
     rows = np.arange(len(titles))
     groups = (
         np.zeros_like(rows)

@@ -125,7 +125,8 @@ def _build_model(encoder: TextEncoder, settings: MatcherSettings, seed: int) -> 
     # XLA is slower on a CPU, and would compile anew for every length of titles.
     model.compile(optimizer=optimizer, jit_compile=False)
     for number, state in enumerate(_dropout_states(model)):
-        state.assign(np.array([seed + 7919 * number, 0], np.uint32))
+        start = np.random.SeedSequence([seed, number]).generate_state(1)[0]
+        state.assign(np.array([start, 0], np.uint32))
     return model
 
 

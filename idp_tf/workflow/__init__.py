@@ -18,16 +18,20 @@ def run_all(run: Run) -> dict[str, Any]:
 
     Returns:
         The report, as ``report.json`` holds it.
+
+    Raises:
+        IdpError: whatever is wrong; most of it before anything is done.
     """
     from idp_tf.workflow import stages
     from idp_tf.workflow.preflight import check_run
 
     check_run(run)
-    stages.prepare(run)
-    stages.pretrain(run)
-    stages.match(run)
-    stages.transfer(run)
-    stages.fine_tune(run)
-    stages.evaluate_all(run)
-    stages.export(run)
-    return stages.write_report(run)
+    with run.locked():
+        stages.prepare(run)
+        stages.pretrain(run)
+        stages.match(run)
+        stages.transfer(run)
+        stages.fine_tune(run)
+        stages.evaluate_all(run)
+        stages.export(run)
+        return stages.write_report(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from idp_tf.errors import MissingDependencyError
-from idp_tf.retrieval import Method, build_index
+from idp_tf.retrieval import MIN_VECTORS, Method, build_index
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
 from idp_tf.workflow.artifacts import read_json, write_json
 from idp_tf.workflow.fine_tune import (
@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 def export(run: Run) -> Path:
     """Exports the recommender and the matcher, each in its exact and its ScaNN form.
 
+    Too few items for ScaNN leave its form out, with a warning.
+
     The recommender holds the first of idp, idp-wo-encoder and sasrec that the run has
     trained (failing those, the first system that it has), with the run's first seed. A
     model that was exported from the same inputs is kept; another target or other
@@ -54,12 +56,15 @@ def export(run: Run) -> Path:
     key = model_artifact(run, system, run.settings.seed).key
     model = None
     for name, scann in (("recommender", False), ("recommender_scann", True)):
+        if scann and not _enough_for_scann(name, target.num_items):
+            continue
         if not _is_exported(folder, name, key):
             model = model or load_target_model(run, system, run.settings.seed)
             _note_version(folder, name, key)
             _log_export(export_recommender(model, target.item_ids, folder, scann=scann))
     _write_matcher(run, folder, "matcher", "exact")
-    _write_matcher(run, folder, "matcher_scann", "scann")
+    if _enough_for_scann("matcher_scann", load_sources(run).num_items):
+        _write_matcher(run, folder, "matcher_scann", "scann")
     return write_models_config(folder)
 
 
@@ -84,6 +89,17 @@ def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
             norm=settings.norm,
         )
     )
+
+
+def _enough_for_scann(name: str, num_items: int) -> bool:
+    if num_items < MIN_VECTORS:
+        _log.warning(
+            "%s is not exported: ScaNN needs at least %d items, here are %d",
+            name,
+            MIN_VECTORS,
+            num_items,
+        )
+    return num_items >= MIN_VECTORS
 
 
 def _exported_system(run: Run) -> TargetSystem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from idp_tf.data.readers import find_domain
 from idp_tf.workflow.evaluate import evaluated, evaluation_artifact
 from idp_tf.workflow.fine_tune import check_systems, model_artifact, seeds_of, target_systems
-from idp_tf.workflow.match import matcher_artifact
+from idp_tf.workflow.match import build_encoder, matcher_artifact
 from idp_tf.workflow.prepare import data_key
 from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.run import Run
@@ -19,7 +19,7 @@ def check_run(run: Run) -> None:
 
     Raises:
         SettingsError: for domains or systems that cannot be a run's.
-        MissingDataError: for a domain that is not there.
+        MissingDataError: for a domain or a text encoder that is not there.
         WorkdirError: if other settings or data made the workdir, unless a rebuild is asked for.
     """
     run.config.check()
@@ -30,6 +30,10 @@ def check_run(run: Run) -> None:
     if not run.rebuild:
         for artifact in run.artifacts.values():
             artifact.check()
+    if not matcher_artifact(run).is_done:
+        # Else an encoder that cannot be had, or cannot do what is asked, shows only after
+        # pre-training.
+        build_encoder(run)
 
 
 def _note_artifacts(run: Run) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +18,7 @@ from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.workflow.artifacts import Artifact
 
 CONFIG_FILE = "config.yaml"
+_LOCK_FILE = ".lock"
 
 
 class RunConfig(BaseModel):
@@ -96,6 +100,32 @@ class Run:
         Raises:
             WorkdirError: if the workdir cannot be made.
         """
+        self._make_workdir()
+        text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
+        partial = self.workdir / f".{CONFIG_FILE}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.workdir / CONFIG_FILE)
+
+    @contextmanager
+    def locked(self) -> Iterator[Run]:
+        """Keeps other processes from working in the workdir; the end of this one frees it.
+
+        Raises:
+            WorkdirError: if another process is at work there, or no workdir can be made.
+        """
+        self._make_workdir()
+        with (self.workdir / _LOCK_FILE).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise WorkdirError(
+                    "another process is at work in this workdir",
+                    where=self.workdir,
+                    remedy="wait until it has ended, or choose another --workdir",
+                ) from error
+            yield self
+
+    def _make_workdir(self) -> None:
         try:
             self.workdir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -104,10 +134,6 @@ class Run:
                 where=self.workdir,
                 remedy="choose another --workdir",
             ) from error
-        text = yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False)
-        partial = self.workdir / f".{CONFIG_FILE}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.workdir / CONFIG_FILE)
 
 
 def load_run(workdir: Path, *, rebuild: bool = False) -> Run:

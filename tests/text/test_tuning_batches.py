@@ -38,6 +38,15 @@ def test_held_out_and_untitled_items_are_never_seen(tiny_bert):
     assert seen == {0, 1, 2, 4, 5, 7}
 
 
+def test_items_that_share_a_title_with_a_held_out_one_are_never_seen(tiny_bert):
+    # 2 is "GREEN TEA ", as 0 is but for case and space.
+    items, batches = _batches(tiny_bert, held_out=(0,))
+    assert 2 not in items.anchors
+    assert 2 not in items.neighbours
+    seen = {int(row) for step in range(40) for rows in batches.rows(step) for row in rows}
+    assert not seen & {0, 2, 3}
+
+
 def test_every_anchor_comes_once_a_round_with_a_neighbour_of_its_own(tiny_bert):
     items, batches = _batches(tiny_bert, batch_size=5)
     drawn = {anchor: set() for anchor in items.anchors.tolist()}
