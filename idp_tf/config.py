@@ -101,6 +101,9 @@ class MatcherSettings(_Settings):
     title_length: int = Field(64, ge=4, description="most word pieces of a title that are read")
     kept_layers: int | None = Field(None, ge=1, description="encoder layers kept; None keeps all")
     temperature: float = Field(0.05, gt=0, description="tau of eq. 5 and 6")
+    distillation: float = Field(
+        10.0, ge=0, description="weight of staying near the untuned vectors; eq. 7 has 0"
+    )
     neighbours: int = Field(10, ge=1, description="k behaviour neighbours of an item (eq. 6)")
     neighbour_scope: Literal["domain", "all"] = Field(
         "domain", description="where behaviour neighbours are looked for"
@@ -112,9 +115,9 @@ class MatcherSettings(_Settings):
     )
     held_out: float = Field(0.1, gt=0, lt=0.9, description="share of source items not tuned on")
     batch_size: int = Field(64, ge=2, description="items in a batch")
-    steps: int = Field(4000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
+    steps: int = Field(2000, ge=0, description="tuning steps; 0 leaves the encoder untuned")
     max_items: int | None = Field(None, ge=2, description="tune on a sample of this many items")
-    learning_rate: float = Field(1e-4, gt=0, description="AdamW's, after warm-up")
+    learning_rate: float = Field(3e-4, gt=0, description="AdamW's, after warm-up")
 
 
 class TransferSettings(_Settings):
@@ -178,15 +181,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Caps epochs, matcher steps and titles' length, with less patience; nothing else.
     "quick": {
         "pretrain": {
-            "epochs": 30,
-            "patience": 3,
+            "epochs": 50,
+            "patience": 5,
             "validation_users": 5_000,
             "embedding_rate": 5.0,
         },
-        "fine_tune": {"patience": 8},
-        "matcher": {"steps": 250, "title_length": 24},
+        "fine_tune": {"patience": 8, "embedding_rate": 2.0},
+        "matcher": {"steps": 500, "title_length": 24},
     },
-    "standard": {"pretrain": {"embedding_rate": 5.0}},
+    "standard": {"pretrain": {"embedding_rate": 5.0}, "fine_tune": {"embedding_rate": 2.0}},
     # Section 3.2 for what it states; [CLS] and title length are SimCSE's.
     "paper": {
         "pretrain": {"patience": 20, "epochs": 500},
@@ -195,7 +198,13 @@ PRESETS: dict[str, dict[str, Any]] = {
             "epochs": 500,
             "learning_rate_grid": [1e-3, 3e-4, 1e-4, 3e-5],
         },
-        "matcher": {"pooling": "cls", "min_interactions": 0},
+        "matcher": {
+            "pooling": "cls",
+            "min_interactions": 0,
+            "distillation": 0.0,
+            "steps": 4_000,
+            "learning_rate": 1e-4,
+        },
         "transfer": {"zero_shot_norm": "none"},
     },
 }

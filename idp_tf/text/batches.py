@@ -120,13 +120,22 @@ class TuningBatches:
     Args:
         items: What to tune on.
         tokens: The tokenised titles of all items.
+        untuned: The untuned encoder's vectors of all items, shape (items, width).
         batch_size: Anchors in a batch; fewer if there are fewer anchors.
         seed: Seed of everything random here.
     """
 
-    def __init__(self, items: TuningItems, tokens: TitleTokens, batch_size: int, seed: int):
+    def __init__(
+        self,
+        items: TuningItems,
+        tokens: TitleTokens,
+        untuned: npt.NDArray[np.float32],
+        batch_size: int,
+        seed: int,
+    ):
         self._items = items
         self._tokens = tokens
+        self._untuned = untuned
         self._seed = seed
         self.batch_size = min(batch_size, len(items.anchors))
         self._planned: tuple[int, npt.NDArray[np.int64]] | None = None
@@ -167,9 +176,11 @@ class TuningBatches:
         Returns:
             ``token_ids`` and ``padding_mask``: for each group (titles, length). ``places``:
             where in the groups each title went, shape (3 batch_size,): anchors, the same
-            anchors again, neighbours. ``allowed``: (batch_size, 2 batch_size).
+            anchors again, neighbours. ``allowed``: (batch_size, 2 batch_size). ``untuned``:
+            vectors of anchors and neighbours, (2 batch_size, width).
         """
         anchors, neighbours = self.rows(step)
+        candidates = np.concatenate([anchors, neighbours])
         titles = np.concatenate([anchors, anchors, neighbours])
         order = np.argsort(self._tokens.lengths[titles], kind="stable")
         groups = np.array_split(titles[order], NUM_GROUPS)
@@ -179,10 +190,11 @@ class TuningBatches:
             "places": np.argsort(order, kind="stable").astype(np.int32),
             "allowed": allowed_negatives(
                 anchors.astype(np.int32),
-                np.concatenate([anchors, neighbours]).astype(np.int32),
+                candidates.astype(np.int32),
                 self._items.neighbours,
                 self._items.title_ids,
             ),
+            "untuned": self._untuned[candidates],
         }
 
     def dataset(self, first: int, steps: int) -> Any:
@@ -199,5 +211,6 @@ class TuningBatches:
             "padding_mask": ids,
             "places": tf.TensorSpec((3 * size,), tf.int32),
             "allowed": tf.TensorSpec((size, 2 * size), tf.bool),
+            "untuned": tf.TensorSpec((2 * size, self._untuned.shape[1]), tf.float32),
         }
         return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)

@@ -68,6 +68,24 @@ def matcher_losses(
     return ops.mean(text), ops.mean(behaviour)
 
 
+def distillation_loss(vectors: Any, untuned: Any) -> Any:
+    """How far vectors have gone from those of the untuned encoder, as 1 - cosine.
+
+    Not in the paper. Behaviour neighbours are noisy, and the contrastive objectives alone
+    let an encoder forget what words mean; near its untuned self it keeps that.
+
+    Args:
+        vectors: L2-normalised, shape (n, width).
+        untuned: The same titles' vectors before tuning, L2-normalised, shape (n, width).
+
+    Returns:
+        The mean, a scalar.
+
+    Reference: feature distillation, Heo et al. 2019, https://arxiv.org/abs/1904.01866.
+    """
+    return 1.0 - ops.mean(ops.sum(vectors * untuned, axis=-1))
+
+
 def allowed_negatives(
     anchors: npt.NDArray[np.int32],
     candidates: npt.NDArray[np.int32],

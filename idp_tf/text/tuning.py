@@ -40,8 +40,9 @@ class TuningResult:
     """What came of tuning.
 
     Args:
-        history: For each step its ``loss`` (eq. 7), ``text_loss`` (eq. 5) and
-            ``behaviour_loss`` (eq. 6), those before a resumption included.
+        history: For each step its ``text_loss`` (eq. 5), ``behaviour_loss`` (eq. 6),
+            ``distillation_loss`` and their weighted sum, ``loss``, those before a resumption
+            included.
         held_out: Rows of the items that were never seen.
         num_anchors: How many items served as anchors.
         resumed_at: The step at which this call took up the work; 0 from the start.
@@ -64,8 +65,9 @@ def tune_matcher(
     folder: Path,
     tensorboard_dir: Path | None = None,
     item_offsets: npt.ArrayLike | None = None,
+    untuned: npt.NDArray[np.float32] | None = None,
 ) -> TuningResult:
-    """Tunes ``encoder`` in place with eq. 7.
+    """Tunes ``encoder`` in place with eq. 7, and near its untuned self if so set.
 
     AdamW with warm-up over a tenth of the steps and linear decay; gradients flow through
     the pooled vectors. The state is written to ``folder`` every 50 steps and at the end:
@@ -75,12 +77,14 @@ def tune_matcher(
         encoder: The encoder; with ``settings.steps == 0`` it stays as it is.
         titles: Titles of all source items.
         neighbours: From ``behaviour_neighbours``, shape (n, k).
-        settings: Steps, batch size, temperature, learning rate, share held out.
+        settings: Steps, batch size, temperature, distillation, learning rate, share held out.
         seed: Seed of the held-out items, the batches and dropout.
         folder: Where the state is kept.
         item_offsets: Domains' bounds, if batches are to be of one domain each; in-batch
             negatives then teach nothing about other domains.
         tensorboard_dir: Where losses and learning rate are logged; nowhere if ``None``.
+        untuned: The titles' vectors by ``encoder`` as it comes, shape (n, width), if they
+            are at hand; encoded here if not.
 
     Raises:
         SettingsError: if there is nothing to tune on.
@@ -91,7 +95,10 @@ def tune_matcher(
     if settings.steps == 0:
         return TuningResult((), held_out, 0, 0, 0.0)
     items = choose_items(titles, neighbours, held_out, settings.max_items, seed, item_offsets)
-    batches = TuningBatches(items, encoder.packer.tokenise(titles), settings.batch_size, seed)
+    if untuned is None:
+        untuned = encoder.encode(titles)
+    tokens = encoder.packer.tokenise(titles)
+    batches = TuningBatches(items, tokens, untuned, settings.batch_size, seed)
     state = _State(
         _build_model(encoder, settings, seed),
         folder / CHECKPOINT_FILE,
@@ -114,7 +121,7 @@ def tune_matcher(
 
 
 def _build_model(encoder: TextEncoder, settings: MatcherSettings, seed: int) -> MatcherModel:
-    model = MatcherModel(encoder, settings.temperature)
+    model = MatcherModel(encoder, settings.temperature, settings.distillation)
     optimizer = keras.optimizers.AdamW(
         WarmUpThenLinear(settings.learning_rate, settings.steps),
         weight_decay=_WEIGHT_DECAY,

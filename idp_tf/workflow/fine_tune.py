@@ -25,7 +25,7 @@ FLOORS = (POPULARITY, NEAREST_TITLE)
 SYSTEMS = (*FLOORS, *TARGET_SYSTEMS)
 
 # Raised when the same inputs would make something else.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def fine_tune(run: Run) -> None:

@@ -36,7 +36,7 @@ EXAMPLES = 6
 Float32Array = npt.NDArray[np.float32]
 
 # Raised when the same inputs would make something else.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def match(run: Run) -> None:
@@ -60,6 +60,7 @@ def match(run: Run) -> None:
         folder=artifact.folder / "tuning",
         tensorboard_dir=run.logs_dir / "matcher",
         item_offsets=merged.item_offsets if settings.neighbour_scope == "domain" else None,
+        untuned=untuned,
     )
     tuned = _encode(encoder, merged.titles, artifact.folder / "tuned", "tuned encoder")
 

@@ -18,7 +18,7 @@ from idp_tf.workflow.validation import ItemRanges, build_validation
 _MODEL = "model"
 
 # Raised when the same inputs would make something else.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def pretrain(run: Run) -> None:

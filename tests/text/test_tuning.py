@@ -53,10 +53,11 @@ def finished(tiny_bert, tmp_path_factory):
 def test_the_loss_of_a_step_is_that_of_the_equations(tiny_bert):
     encoder = _encoder(tiny_bert)
     items = choose_items(TITLES, NEIGHBOURS, hold_out(len(TITLES), 0.1, 0), None, 0)
-    batches = TuningBatches(items, encoder.packer.tokenise(TITLES), 6, 0)
-    model = MatcherModel(encoder, temperature=0.2)
-    batch = batches.batch(0)
     vectors = encoder.encode(TITLES)
+    untuned = np.roll(vectors, 1, axis=0)
+    batches = TuningBatches(items, encoder.packer.tokenise(TITLES), untuned, 6, 0)
+    model = MatcherModel(encoder, temperature=0.2, distillation=0.7)
+    batch = batches.batch(0)
     anchors, neighbours = batches.rows(0)
     candidates = np.concatenate([vectors[anchors], vectors[neighbours]])
     expected = 0.0
@@ -66,6 +67,8 @@ def test_the_loss_of_a_step_is_that_of_the_equations(tiny_bert):
         for positive in (anchor, vectors[neighbours[i]]):
             share = np.exp(positive @ anchor / 0.2)
             expected -= np.log(share / (share + negative)) / len(anchors)
+    rows = np.concatenate([anchors, neighbours])
+    expected += 0.7 * np.mean([1 - vectors[row] @ vectors[row - 1] for row in rows])
     found = model.compute_loss(x=batch, y_pred=model(batch, training=False))
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
@@ -93,10 +96,28 @@ def test_tuning_raises_held_out_recall(tiny_bert, tmp_path):
     assert recall[1] > recall[0] + 0.05
     losses = [step["loss"] for step in result.history]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
-    assert all(
-        step["loss"] == pytest.approx(step["text_loss"] + step["behaviour_loss"], rel=1e-4)
-        for step in result.history
-    )
+    for step in result.history:
+        parts = step["text_loss"] + step["behaviour_loss"] + 10 * step["distillation_loss"]
+        assert step["loss"] == pytest.approx(parts, rel=1e-4)
+
+
+def test_distillation_keeps_the_vectors_near_the_untuned_ones(tiny_bert, tmp_path):
+    before = _encoder(tiny_bert).encode(TITLES)
+    cosines = []
+    for weight in (0.0, 10.0, 1000.0):
+        settings = SETTINGS.model_copy(update={"steps": 30, "distillation": weight})
+        encoder, _ = _tune(tiny_bert, tmp_path / str(weight), settings)
+        cosines.append(float(np.mean(np.sum(before * encoder.encode(TITLES), axis=1))))
+    assert cosines[0] < cosines[1] < cosines[2]
+    assert cosines[2] > 0.98
+
+
+def test_untuned_vectors_may_be_at_hand(tiny_bert, finished, tmp_path):
+    _, vectors, _ = finished
+    given, _ = _tune(tiny_bert, tmp_path / "a", untuned=_encoder(tiny_bert).encode(TITLES))
+    np.testing.assert_array_equal(given.encode(TITLES), vectors)
+    other, _ = _tune(tiny_bert, tmp_path / "b", untuned=np.roll(vectors, 1, axis=0))
+    assert abs(other.encode(TITLES) - vectors).max() > 1e-3
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(tiny_bert, finished, tmp_path, monkeypatch):

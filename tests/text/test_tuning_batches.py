@@ -22,11 +22,14 @@ TITLES = [
 ]
 NEIGHBOURS = np.array([[1, 2], [0, 3], [0, 1], [0, 1], [5, 6], [4, 7], [7, 4], [3, -1]], np.int32)
 
+UNTUNED = np.random.default_rng(0).normal(size=(len(TITLES), 5)).astype(np.float32)
+
 
 def _batches(tiny_bert, batch_size=3, seed=0, held_out=(6,)):
     encoder = build_text_encoder(str(tiny_bert), title_length=12)
     items = choose_items(TITLES, NEIGHBOURS, np.array(held_out), None, seed)
-    return items, TuningBatches(items, encoder.packer.tokenise(TITLES), batch_size, seed)
+    tokens = encoder.packer.tokenise(TITLES)
+    return items, TuningBatches(items, tokens, UNTUNED, batch_size, seed)
 
 
 def test_held_out_and_untitled_items_are_never_seen(tiny_bert):
@@ -105,13 +108,14 @@ def test_anchors_of_two_domains_meet_only_in_left_over_batches(tiny_bert):
     items = choose_items(
         titles, neighbours.astype(np.int32), np.array([], int), None, 0, item_offsets=offsets
     )
-    batches = TuningBatches(items, encoder.packer.tokenise(titles), 4, seed=1)
+    tokens, vectors = encoder.packer.tokenise(titles), np.zeros((len(titles), 4), np.float32)
+    batches = TuningBatches(items, tokens, vectors, 4, seed=1)
     first_round = [batches.rows(step)[0] for step in range(5)]
     # 14 and 9 anchors: three and two batches of one domain, and 2 + 1 are left over.
     assert [len({int(a >= 14) for a in anchors}) for anchors in first_round] == [1] * 5
     assert len(np.unique(np.concatenate(first_round))) == 20
-    mixed = TuningBatches(items, encoder.packer.tokenise(titles), 3, seed=1)
+    mixed = TuningBatches(items, tokens, vectors, 3, seed=1)
     # 4 and 3 batches, and 2 + 0 left over, which make none.
     assert len(np.unique(np.concatenate([mixed.rows(step)[0] for step in range(7)]))) == 21
-    again = TuningBatches(items, encoder.packer.tokenise(titles), 4, seed=1)
+    again = TuningBatches(items, tokens, vectors, 4, seed=1)
     np.testing.assert_array_equal(again.rows(3)[0], first_round[3])
