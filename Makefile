@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow lint lock clean
+.PHONY: setup demo test test-slow bench-peers lint lock clean
 
 setup: $(READY)
 
@@ -26,6 +26,11 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
+# What `idp-tf bench` measures against, in an environment of its own.
+bench-peers:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,4 +42,4 @@ lock:
 		--no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(VENV) demo-workdir
+	rm -rf $(VENV) .venv-peers demo-workdir

@@ -77,6 +77,12 @@ class MergedDomains:
         return np.concatenate([[0], np.cumsum([domain.num_items for domain in self.domains])])
 
     @cached_property
+    def item_ranges(self) -> npt.NDArray[np.int64]:
+        """Shape (num_users, 2): the first and the last item id of each user's own domain."""
+        ranges = np.stack([self.item_offsets[:-1] + 1, self.item_offsets[1:]], axis=1)
+        return np.repeat(ranges, [domain.sequences.num_users for domain in self.domains], axis=0)
+
+    @cached_property
     def sequences(self) -> Sequences:
         """All users' sequences in merged ids."""
         return Sequences.concatenate(

@@ -19,7 +19,7 @@ from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.transfer import load_generated, transfer_artifact
-from idp_tf.workflow.validation import ItemRanges, build_validation
+from idp_tf.workflow.validation import build_validation
 
 FLOORS = (POPULARITY, NEAREST_TITLE)
 SYSTEMS = (*FLOORS, *TARGET_SYSTEMS)
@@ -152,7 +152,6 @@ def _train(
     validate = build_validation(
         model,
         target.sequences,
-        ItemRanges.of_all(target.num_items, target.sequences.num_users),
         max_users=settings.validation_users,
         negatives=run.settings.evaluation.negatives,
         seed=run.settings.seed,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import numpy as np
-
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.models import SASRec, load_model, save_model
 from idp_tf.models.training import train
@@ -13,7 +11,7 @@ from idp_tf.transfer.fine_tune import build_sasrec
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.prepare import data_key, load_sources
 from idp_tf.workflow.run import Run
-from idp_tf.workflow.validation import ItemRanges, build_validation
+from idp_tf.workflow.validation import build_validation
 
 _MODEL = "model"
 
@@ -31,9 +29,6 @@ def pretrain(run: Run) -> None:
         return
     settings, seed = run.settings.pretrain, run.settings.seed
     merged = load_sources(run)
-    own = ItemRanges.of_domains(merged)
-    everything = ItemRanges.of_all(merged.num_items, merged.sequences.num_users)
-    drawn_from = own if settings.negatives == "domain" else everything
     model = build_sasrec(run.settings.model, merged.num_items, seed)
     batches = TrainingBatches(
         merged.sequences,
@@ -41,7 +36,7 @@ def pretrain(run: Run) -> None:
         batch_size=settings.batch_size,
         max_length=run.settings.model.max_length,
         seed=seed,
-        item_ranges=np.stack([drawn_from.low, drawn_from.high], axis=1),
+        item_ranges=merged.item_ranges if settings.negatives == "domain" else None,
     )
     state = train(
         model,
@@ -50,7 +45,7 @@ def pretrain(run: Run) -> None:
         validate=build_validation(
             model,
             merged.sequences,
-            own,
+            merged.item_ranges,
             max_users=settings.validation_users,
             negatives=run.settings.evaluation.negatives,
             seed=seed,

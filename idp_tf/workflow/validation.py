@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from idp_tf.data.domain import MergedDomains
 from idp_tf.data.sequences import Sequences
 from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
@@ -17,30 +15,10 @@ from idp_tf.metrics import ndcg
 from idp_tf.models import SequenceModel
 
 
-@dataclass(frozen=True)
-class ItemRanges:
-    """The first and the last item id of each user's own domain, each (num_users,)."""
-
-    low: npt.NDArray[np.int64]
-    high: npt.NDArray[np.int64]
-
-    @classmethod
-    def of_domains(cls, merged: MergedDomains) -> ItemRanges:
-        """Every user's own domain among merged ones."""
-        users = [domain.sequences.num_users for domain in merged.domains]
-        low, high = merged.item_offsets[:-1] + 1, merged.item_offsets[1:]
-        return cls(np.repeat(low, users), np.repeat(high, users))
-
-    @classmethod
-    def of_all(cls, num_items: int, num_users: int) -> ItemRanges:
-        """All items for every user."""
-        return cls(np.ones(num_users, np.int64), np.full(num_users, num_items, np.int64))
-
-
 def build_validation(
     model: SequenceModel,
     sequences: Sequences,
-    ranges: ItemRanges,
+    item_ranges: npt.NDArray[np.int64] | None = None,
     *,
     max_users: int,
     negatives: int,
@@ -52,7 +30,8 @@ def build_validation(
         model: The model in training.
         sequences: Whole sequences; the test items are not looked at, except that a
             negative is never an item that the user touched at all.
-        ranges: Where each user's negatives come from.
+        item_ranges: (num_users, 2), first and last item id of each user's candidates, as
+            ``MergedDomains.item_ranges``; all items if ``None``.
         max_users: A seeded sample of this many users, if there are more.
         negatives: Sampled negatives of each.
         seed: Seed of both samples.
@@ -61,8 +40,10 @@ def build_validation(
     if len(users) > max_users:
         chosen = np.random.default_rng(seed).choice(len(users), max_users, replace=False)
         users = np.sort(chosen)
-    low, high = ranges.low[users], ranges.high[users]
     num_items = model.num_items
+    if item_ranges is None:
+        item_ranges = np.tile(np.array([1, num_items]), (sequences.num_users, 1))
+    low, high = item_ranges[users].T
     drawn = sample_negatives(sequences, num_items, negatives, seed, low, high, users=users)
     protocol = f"sampled-{negatives}"
 

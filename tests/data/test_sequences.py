@@ -57,6 +57,7 @@ def test_merged_domains_have_disjoint_ids():
         [make_domain("tea", ["x", "y"], [2, 1]), make_domain("cups", ["x", "z", "w"], [3, 1])]
     )
     assert merged.num_items == 5
+    np.testing.assert_array_equal(merged.item_ranges, [[1, 2], [3, 5]])
     np.testing.assert_array_equal(merged.sequences.values, [2, 1, 5, 3])
     np.testing.assert_array_equal(merged.domain_of([1, 2, 3, 5]), [0, 0, 1, 1])
     assert merged.external_ids == ["tea:x", "tea:y", "cups:x", "cups:z", "cups:w"]

@@ -1,0 +1,201 @@
+"""What a benchmark is, how one is run, and what it leaves: a table, and JSON if asked for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from idp_tf.errors import IdpError, SettingsError
+
+BENCHES: Final = ("train-growth", "encode", "match", "prepare")
+_PACKAGES: Final = (
+    "idp-tf",
+    "tensorflow",
+    "tf-keras",
+    "keras",
+    "tensorflow-recommenders",
+    "scann",
+    "numpy",
+    "polars",
+)
+_DIGITS: Final = 4
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One figure that must be reached, as a ratio within one run wherever that can be.
+
+    Args:
+        name: What is measured.
+        goal: What must be reached, in words.
+        value: What was measured.
+        met: Whether it was reached.
+    """
+
+    name: str
+    goal: str
+    value: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """What one benchmark measured.
+
+    Args:
+        rows: One measurement each, by column.
+        goals: What had to be reached. A smoke run has none: it checks no time.
+        notes: Sentences that belong below the table.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    goals: Sequence[Goal] = ()
+    notes: Sequence[str] = field(default=())
+
+
+Bench = Callable[[bool, Path | None], BenchResult]
+"""A benchmark: whether it is a smoke run, and the data folder if one is given."""
+
+
+def run_bench(
+    name: str, *, smoke: bool = False, data: Path | None = None, json_file: Path | None = None
+) -> BenchResult:
+    """Runs one benchmark and prints its table.
+
+    Args:
+        name: One of ``BENCHES``.
+        smoke: Run it small, to see that it works; no goal is judged.
+        data: The folder of real domains, for those that use them.
+        json_file: Where to write the result as JSON, if anywhere.
+
+    Raises:
+        SettingsError: if there is none of that name.
+    """
+    if name not in BENCHES:
+        raise SettingsError(f"unknown benchmark {name!r}", remedy=f"known: {', '.join(BENCHES)}")
+    module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
+    bench: Bench = module.bench
+    result = bench(smoke, data)
+    if smoke:
+        result = BenchResult(
+            result.rows, (), (*result.notes, "A smoke run; its times say nothing.")
+        )
+    _print(name, result)
+    if json_file is not None:
+        content = {
+            "bench": name,
+            "smoke": smoke,
+            "machine": describe_machine(),
+            "versions": find_versions(),
+            "rows": [dict(row) for row in result.rows],
+            "targets": [asdict(goal) for goal in result.goals],
+            "notes": list(result.notes),
+        }
+        json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return result
+
+
+def run_worker(
+    module: str, arguments: Mapping[str, Any], *, threads: int, here: bool = False
+) -> Any:
+    """Calls ``main(arguments)`` of a module, in a process of its own.
+
+    The thread pools of TensorFlow and BLAS are set once in a process, and memory of one
+    measurement must not weigh on the next.
+
+    Args:
+        module: A module whose last printed line is JSON when it is run.
+        arguments: What ``main`` takes, as JSON.
+        threads: Threads that each library may use.
+        here: In this process, for a smoke run, which does not care.
+
+    Raises:
+        IdpError: if the process failed; the message holds the end of what it said.
+    """
+    if here:
+        return importlib.import_module(module).main(dict(arguments))
+    return run_process([sys.executable, "-m", module], arguments, threads)
+
+
+def run_process(program: Sequence[str], arguments: Mapping[str, Any], threads: int) -> Any:
+    """Runs a program with its arguments as one word of JSON; its last line is the answer.
+
+    Raises:
+        IdpError: if it failed; the message holds the end of what it said.
+    """
+    count = str(threads)
+    environment = os.environ | {
+        "TF_NUM_INTRAOP_THREADS": count,
+        "TF_NUM_INTEROP_THREADS": "1",
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+    }
+    done = subprocess.run(
+        [*program, json.dumps(dict(arguments))],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=ROOT,
+        check=False,
+    )
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        raise IdpError(
+            f"the measurement {' '.join(program)} failed with exit code {done.returncode}: "
+            + done.stderr.strip()[-2_000:]
+        )
+    return json.loads(lines[-1])
+
+
+def describe_machine() -> dict[str, Any]:
+    """The processor, how many of its cores this process may use, and memory in GiB."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(pages * size / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def find_versions() -> dict[str, str]:
+    """The versions of what is measured."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def _print(name: str, result: BenchResult) -> None:
+    console = Console()
+    columns = list(dict.fromkeys(column for row in result.rows for column in row))
+    table = Table(*columns, title=f"idp-tf bench {name}")
+    for row in result.rows:
+        table.add_row(*(_shown(row.get(column, "")) for column in columns))
+    console.print(table)
+    for goal in result.goals:
+        verdict = "[green]met[/]" if goal.met else "[red]missed[/]"
+        console.print(f"{goal.name}: {_shown(goal.value)}, goal {goal.goal}: {verdict}")
+    for note in result.notes:
+        console.print(note)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,.{_DIGITS}g}" if isinstance(value, float) else str(value)

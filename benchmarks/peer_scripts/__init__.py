@@ -1,0 +1,1 @@
+"""Run by the interpreter of the peers; they import nothing of idp_tf."""
