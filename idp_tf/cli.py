@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from idp_tf import IdpError, __version__
+from idp_tf.errors import SettingsError, requires_extra
 
 if TYPE_CHECKING:
     from idp_tf.workflow.run import Run
@@ -153,7 +154,8 @@ def export(workdir: Workdir, rebuild: Rebuild = False) -> None:
 def demo(workdir: Workdir = Path("demo-workdir"), rebuild: Rebuild = False) -> None:
     """The main job on the built-in catalogue, served and asked over gRPC."""
     _show_log()
-    from idp_tf.workflow.demo import run_demo
+    with requires_extra("serving", purpose="idp-tf demo"):
+        from idp_tf.workflow.demo import run_demo
 
     run_demo(workdir, rebuild=rebuild)
 
@@ -168,7 +170,8 @@ def serve(
 ) -> None:
     """A local server that answers as TF-Serving does, over gRPC."""
     _show_log()
-    from serving.server import serve as run_server
+    with requires_extra("serving", purpose="idp-tf serve"):
+        from serving.server import serve as run_server
 
     run_server(model_config_file, port=port, host=host)
 
@@ -187,11 +190,14 @@ def query(
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 10.0,
 ) -> None:
     """Ask a running server for recommendations."""
-    from idp_tf.workflow.run import items_file
-    from serving.query import format_json, print_table, read_titles
-    from serving.query import query as ask
-
     history = _names(items)
+    if not history:
+        raise SettingsError(f"--items is {items!r}, which names no item", remedy="--items ID1,ID2")
+    with requires_extra("serving", purpose="idp-tf query"):
+        from serving.query import format_json, print_table, read_titles
+        from serving.query import query as ask
+    from idp_tf.workflow.run import items_file
+
     known = read_titles(items_file(titles)) if titles is not None else None
     answer = ask(address, history, k, model=model, timeout=timeout)
     if json:

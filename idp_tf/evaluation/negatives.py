@@ -59,9 +59,53 @@ def sample_negatives(
     low, high = item_ranges(item_low, item_high, num_items, len(rows))
     owner, item = _touched(sequences, rows, low, high)
     untouched = high - low + 1 - np.bincount(owner, minlength=len(rows))
-    _check_enough(untouched, rows, n)
+    check_enough_untouched(untouched, n, rows, domain="")
     chosen = _distinct(untouched, n, np.random.default_rng(seed))
     return _untouched_item(chosen, owner, item - low[owner], num_items, low)
+
+
+def count_untouched(sequences: Sequences, num_items: int) -> Int64Array:
+    """How many items each user never touched at all.
+
+    Args:
+        sequences: Whole sequences, the held-out items included.
+        num_items: The number of items; ids are 1 … num_items.
+
+    Returns:
+        Shape (num_users,).
+
+    Example:
+        >>> history = Sequences(np.array([1, 2, 2], np.int32), np.array([0, 3]))
+        >>> count_untouched(history, num_items=5).tolist()
+        [3]
+    """
+    rows = user_rows(sequences, None)
+    owner, _ = _touched(sequences, rows, *item_ranges(1, None, num_items, len(rows)))
+    return num_items - np.bincount(owner, minlength=len(rows))
+
+
+def check_enough_untouched(untouched: Int64Array, n: int, rows: Int64Array, domain: str) -> None:
+    """Checks that n negatives can be drawn for every user.
+
+    Args:
+        untouched: How many items each user never touched.
+        n: Negatives a user.
+        rows: The users' rows, for the message.
+        domain: The domain's name, for the message; may be empty.
+
+    Raises:
+        DataError: if a user has fewer than n untouched items.
+    """
+    short = np.flatnonzero(untouched < n)
+    if short.size:
+        most, place = untouched.min(), f" of {domain}" if domain else ""
+        raise DataError(
+            f"user {rows[short[0]]}{place} has {untouched[short[0]]} untouched items, fewer than "
+            f"the {n} negatives to draw ({short.size} of {len(rows)} users have too few)",
+            where="evaluation.negatives",
+            remedy=(f"set evaluation.negatives to at most {most}, or " if most else "")
+            + "bring a domain with more items",
+        )
 
 
 def user_rows(sequences: Sequences, users: npt.ArrayLike | None) -> Int64Array:
@@ -130,17 +174,6 @@ def _touched(
     stride = int(high.max(initial=0)) + 1
     owner, item = np.divmod(np.unique(owner[inside] * stride + item[inside]), stride)
     return owner, item
-
-
-def _check_enough(untouched: Int64Array, rows: Int64Array, n: int) -> None:
-    short = np.flatnonzero(untouched < n)
-    if short.size:
-        raise DataError(
-            f"user {rows[short[0]]} has {untouched[short[0]]} untouched items, fewer than the "
-            f"{n} negatives to draw ({short.size} of {len(rows)} users have too few)",
-            where="evaluation.negatives",
-            remedy=f"set evaluation.negatives to at most {untouched.min()}",
-        )
 
 
 def _distinct(sizes: Int64Array, n: int, random: np.random.Generator) -> Int64Array:

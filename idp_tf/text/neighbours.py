@@ -156,7 +156,7 @@ def _nearest(
     for first, end in _bounds(np.asarray(offsets), len(vectors)):
         places = np.flatnonzero((rows >= first) & (rows < end))
         asked = min(k + 1, end - first)
-        if asked <= k:
+        if 0 < asked <= k:
             _LOG.warning("a domain of %d items gives %d neighbours, not %d", asked, asked - 1, k)
         if len(places) and asked > 1:
             index = build_index(vectors[first:end], "exact", asked)

@@ -23,8 +23,10 @@ def run_all(run: Run) -> dict[str, Any]:
         IdpError: whatever is wrong; most of it before anything is done.
     """
     from idp_tf.workflow import stages
+    from idp_tf.workflow.export import require_serving
     from idp_tf.workflow.preflight import check_run
 
+    require_serving()
     check_run(run)
     with run.locked():
         stages.prepare(run)

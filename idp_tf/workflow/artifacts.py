@@ -93,6 +93,11 @@ class Artifact:
         return (self.folder / DONE_FILE).is_file()
 
     @property
+    def is_current(self) -> bool:
+        """Whether the folder is whole and these inputs made it."""
+        return self.is_done and not self._differences()
+
+    @property
     def summary(self) -> dict[str, Any]:
         """What ``finish`` was given, and the seconds."""
         content = read_json(self.folder / DONE_FILE)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from idp_tf.errors import MissingDependencyError
+from idp_tf.errors import requires_extra
 from idp_tf.retrieval import MIN_VECTORS, Method, build_index
 from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
 from idp_tf.workflow.artifacts import read_json, write_json
@@ -22,18 +22,21 @@ from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import load_pretrained
 from idp_tf.workflow.run import Run
 
-try:
-    from serving.export import export_matcher, export_recommender, write_models_config
-    from serving.saved_models import list_versions
-except ModuleNotFoundError as error:
-    raise MissingDependencyError(
-        error.name or "tensorflow_serving", extra="serving", purpose="the stage 'export'"
-    ) from error
-
 VERSIONS_FILE = "versions.json"
 _PREFERRED = ("idp", "idp-wo-encoder", "sasrec")
 
 _log = logging.getLogger(__name__)
+
+
+def require_serving() -> None:
+    """Imports what the export needs; the stages before it do without.
+
+    Raises:
+        MissingDependencyError: if the extra ``serving`` is not installed.
+    """
+    with requires_extra("serving", purpose="the stage 'export'"):
+        import serving.export
+        import serving.saved_models  # noqa: F401
 
 
 def export(run: Run) -> Path:
@@ -48,7 +51,13 @@ def export(run: Run) -> Path:
 
     Returns:
         ``export/models.config``.
+
+    Raises:
+        MissingDependencyError: if the extra ``serving`` is not installed.
     """
+    require_serving()
+    from serving.export import export_recommender, write_models_config
+
     folder = run.workdir / "export"
     folder.mkdir(exist_ok=True)
     system = _exported_system(run)
@@ -69,6 +78,8 @@ def export(run: Run) -> Path:
 
 
 def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
+    from serving.export import export_matcher
+
     settings = run.settings.transfer
     key = f"{matcher_artifact(run).key}-{settings.model_dump_json()}"
     if _is_exported(folder, name, key):
@@ -126,6 +137,8 @@ def _note_version(folder: Path, name: str, key: str) -> None:
     of a version that is not there, which is written again under the same number. Noted
     afterwards, a version that was whole would be written a second time.
     """
+    from serving.saved_models import list_versions
+
     file = folder / VERSIONS_FILE
     versions = read_json(file) if file.is_file() else {}
     coming = max(list_versions(folder / name), default=0) + 1

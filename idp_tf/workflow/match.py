@@ -7,32 +7,26 @@ with the encoder and the vectors of all source items.
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from idp_tf.data.domain import MergedDomains
-from idp_tf.errors import SettingsError
 from idp_tf.text import (
-    NO_NEIGHBOUR,
     TextEncoder,
     behaviour_neighbours,
     build_text_encoder,
-    example_matches,
     hold_out,
-    neighbour_recall,
     tune_matcher,
 )
 from idp_tf.workflow.artifacts import Artifact
+from idp_tf.workflow.judge import judge_matcher, share_across_domains
+from idp_tf.workflow.known_items import KnownItems, find_known_items
 from idp_tf.workflow.prepare import load_sources
 from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
 from idp_tf.workflow.run import Run
 
-RECALL_AT = 10
-EXAMPLES = 6
 Float32Array = npt.NDArray[np.float32]
 
 # Raised when the same inputs would make something else.
@@ -46,7 +40,7 @@ def match(run: Run) -> None:
         return
     settings, seed = run.settings.matcher, run.settings.seed
     merged = load_sources(run)
-    known = _known_items(run, merged)
+    known = find_known_items(merged, settings)
     neighbours = _neighbours(run, artifact, known)
 
     encoder = build_encoder(run)
@@ -64,72 +58,18 @@ def match(run: Run) -> None:
     )
     tuned = _encode(encoder, merged.titles, artifact.folder / "tuned", "tuned encoder")
 
-    judged = np.flatnonzero(
-        np.isin(known.rows, hold_out(merged.num_items, settings.held_out, seed))
-    )
-    before, after = untuned[known.rows], tuned[known.rows]
-    recalls = {
-        name: neighbour_recall(vectors, neighbours, judged, known.offsets, k=RECALL_AT)
-        for name, vectors in (("recall_untuned", before), ("recall_tuned", after))
-    }
-    examples = example_matches(
-        [merged.titles[row] for row in known.rows],
+    figures = judge_matcher(
+        known,
         neighbours,
-        before,
-        after,
-        judged,
-        known.offsets,
-        num_examples=EXAMPLES,
-        seed=seed,
+        hold_out(merged.num_items, settings.held_out, seed),
+        merged.titles,
+        untuned,
+        tuned,
+        seed,
     )
-    artifact.finish(
-        **recalls,
-        recall_at=RECALL_AT,
-        held_out_items=len(judged),
-        known_items=len(known.rows),
-        tuned_items=tuning.num_anchors,
-        examples=[asdict(example) for example in examples],
-        history=list(tuning.history),
-    )
-
-
-@dataclass(frozen=True)
-class _KnownItems:
-    """Source items with enough training interactions for their ID embeddings to mean much.
-
-    Args:
-        rows: Their rows among all source items (from 0), sorted.
-        offsets: Where each domain's begin among ``rows``, and where the last one's end.
-    """
-
-    rows: npt.NDArray[np.int64]
-    offsets: npt.NDArray[np.int64]
-
-    def spread(self, neighbours: npt.NDArray[np.int32], num_items: int) -> npt.NDArray[np.int32]:
-        """Neighbours by rows of all items; -1 for items that are not known."""
-        everywhere = np.full((num_items, neighbours.shape[1]), NO_NEIGHBOUR, np.int32)
-        found = np.where(neighbours == NO_NEIGHBOUR, NO_NEIGHBOUR, self.rows[neighbours])
-        everywhere[self.rows] = found
-        return everywhere
-
-
-def _known_items(run: Run, merged: MergedDomains) -> _KnownItems:
-    settings = run.settings.matcher
-    counts = merged.sequences.item_counts(merged.num_items)[1:]
-    rows = np.flatnonzero(counts >= settings.min_interactions)
-    if len(rows) < 2:
-        raise SettingsError(
-            f"only {len(rows)} source items have {settings.min_interactions} training "
-            f"interactions; the busiest has {counts.max()}",
-            where="matcher.min_interactions",
-            remedy="set it lower",
-        )
-    bounds = (
-        merged.item_offsets
-        if settings.neighbour_scope == "domain"
-        else np.array([0, merged.num_items])
-    )
-    return _KnownItems(rows, np.searchsorted(rows, bounds))
+    if settings.neighbour_scope == "all":
+        figures["neighbours_across_domains"] = share_across_domains(known, neighbours, merged)
+    artifact.finish(**figures, tuned_items=tuning.num_anchors, history=list(tuning.history))
 
 
 def matcher_artifact(run: Run) -> Artifact:
@@ -162,7 +102,7 @@ def load_matcher(run: Run, *, tuned: bool = True) -> tuple[TextEncoder, Float32A
     return TextEncoder.load(folder / "encoder"), vectors
 
 
-def _neighbours(run: Run, artifact: Artifact, known: _KnownItems) -> npt.NDArray[np.int32]:
+def _neighbours(run: Run, artifact: Artifact, known: KnownItems) -> npt.NDArray[np.int32]:
     """Behaviour neighbours of the known items, by rows among them."""
     file = artifact.folder / "neighbours.npy"
     if file.is_file():

