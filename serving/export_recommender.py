@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -38,7 +38,12 @@ class Recommends(Protocol):
 
 
 def export_recommender(
-    model: Recommends, item_ids: IdMap, folder: str | Path, *, scann: bool = False
+    model: Recommends,
+    item_ids: IdMap,
+    folder: str | Path,
+    *,
+    scann: bool = False,
+    about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the next version of ``recommender``, or of ``recommender_scann``, under ``folder``.
 
@@ -58,6 +63,7 @@ def export_recommender(
         item_ids: External ids of the model's items 1 … num_items.
         folder: The export folder, ``<folder>/<name>/<version>/`` is made.
         scann: Which of the two forms.
+        about: What ``signature.json`` says of the model besides, such as its domain.
 
     Returns:
         The version's folder.
@@ -80,6 +86,7 @@ def export_recommender(
             {"item_ids": [[first, ""], ["", first]], "k": np.int32(min(10, model.num_items))},
         ],
         notes={
+            **(about or {}),
             "num_items": model.num_items,
             "max_length": model.max_length,
             "retrieval": "scann" if scann else "exact",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,14 +65,18 @@ def export(run: Run) -> Path:
     system = _exported_system(run)
     target = load_target(run)
     key = model_artifact(run, system, run.settings.seed).key
+    about = {"domain": target.name, "system": system.slug, "seed": run.settings.seed}
     model = None
     for name, scann in (("recommender", False), ("recommender_scann", True)):
         if scann and not _enough_for_scann(name, target.num_items):
             continue
         if not _is_exported(folder, name, key):
             model = model or load_target_model(run, system, run.settings.seed)
-            _note_version(folder, name, key)
-            _log_export(export_recommender(model, target.item_ids, folder, scann=scann))
+            _warn_of_another_domain(folder, name, target.name)
+            _note_version(folder, name, key, about)
+            _log_export(
+                export_recommender(model, target.item_ids, folder, scann=scann, about=about)
+            )
     _write_matcher(run, folder, "matcher", "exact")
     if _enough_for_scann("matcher_scann", load_sources(run).num_items):
         _write_matcher(run, folder, "matcher_scann", "scann")
@@ -120,8 +126,7 @@ def _exported_system(run: Run) -> TargetSystem:
 
 
 def _is_exported(folder: Path, name: str, key: str) -> bool:
-    versions = folder / VERSIONS_FILE
-    known = read_json(versions).get(name) if versions.is_file() else None
+    known = _noted_versions(folder).get(name)
     if known is None or known["key"] != key:
         return False
     whole = (folder / name / known["version"] / "saved_model.pb").is_file()
@@ -130,20 +135,39 @@ def _is_exported(folder: Path, name: str, key: str) -> bool:
     return whole
 
 
-def _note_version(folder: Path, name: str, key: str) -> None:
+def _warn_of_another_domain(folder: Path, name: str, domain: str) -> None:
+    latest = _noted_versions(folder).get(name, {})
+    if latest.get("domain", domain) != domain:
+        _log.warning(
+            "%s: the latest version, from which servers answer, becomes one of %s; version %s is "
+            "of %s",
+            name,
+            domain,
+            latest["version"],
+            latest["domain"],
+        )
+
+
+def _note_version(
+    folder: Path, name: str, key: str, about: Mapping[str, Any] | None = None
+) -> None:
     """Notes of what the next version will be made.
 
     Before it is written, and it appears by a rename: a kill between the two leaves a note
     of a version that is not there, which is written again under the same number. Noted
     afterwards, a version that was whole would be written a second time.
     """
-    from serving.saved_models import list_versions
-
-    file = folder / VERSIONS_FILE
-    versions = read_json(file) if file.is_file() else {}
+    versions = _noted_versions(folder)
     coming = max(list_versions(folder / name), default=0) + 1
-    versions[name] = {"key": key, "version": str(coming)}
-    write_json(file, versions)
+    versions[name] = {"key": key, "version": str(coming), **(about or {})}
+    write_json(folder / VERSIONS_FILE, versions)
+
+
+def _noted_versions(folder: Path) -> dict[str, dict[str, Any]]:
+    """What each model's latest version was made of, by the model's name."""
+    file = folder / VERSIONS_FILE
+    found: dict[str, dict[str, Any]] = read_json(file) if file.is_file() else {}
+    return found
 
 
 def _log_export(version: Path) -> None:

@@ -27,6 +27,7 @@ from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.report_page import write_report_page
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.target_settings import settings_notes
 from idp_tf.workflow.transfer import transfer_artifact
 
 REPORT_JSON = "report.json"
@@ -49,9 +50,10 @@ def write_report(run: Run) -> dict[str, Any]:
     """Collects what the run's target has shown, and writes the workdir's report."""
     write_json(run.target_dir / _TARGET_REPORT, _target_report(run))
     targets, left_out = _targets(run)
-    matcher = matcher_artifact(run).summary
+    configs = {target["domain"]: target["config"] for target in targets if "config" in target}
     report = {
         "config": run.config.model_dump(mode="json"),
+        "configs": configs,
         "demonstration": run.config.demonstration,
         "domains": {
             **{domain.name: domain.manifest for domain in load_sources(run).domains},
@@ -63,7 +65,7 @@ def write_report(run: Run) -> dict[str, Any]:
             "pre-training": _curve(pretrain_artifact(run).summary),
             **{name: curve for target in targets for name, curve in target["curves"].items()},
         },
-        "matcher": {name: value for name, value in matcher.items() if name != "seconds"},
+        "matcher": _matcher(run),
         "matches": {target["domain"]: target["matches"] for target in targets},
         "transfer": {target["domain"]: target["transfer"] for target in targets},
         "test_openings": {target["domain"]: target["test_openings"] for target in targets},
@@ -76,7 +78,7 @@ def write_report(run: Run) -> dict[str, Any]:
             for artifact in run.artifacts.values()
             if (artifact.folder / DONE_FILE).is_file()
         ],
-        "notes": [*NOTES, *left_out],
+        "notes": [*NOTES, *left_out, *settings_notes(configs)],
     }
     write_json(run.workdir / REPORT_JSON, report)
     write_report_page(report, run.workdir / REPORT_PAGE)
@@ -98,18 +100,29 @@ def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _target_report(run: Run) -> dict[str, Any]:
-    summary = transfer_artifact(run).summary
     return {
         "domain": run.config.target,
+        "config": run.config.model_dump(mode="json"),
         "matcher": matcher_artifact(run).key,
         "manifest": load_target(run).manifest,
         "results": list(_results(run)),
         "significance": list(_significance(run)),
         "curves": _curves(run),
         "matches": _matches(run),
-        "transfer": {name: value for name, value in summary.items() if name != "seconds"},
+        "transfer": _without_seconds(transfer_artifact(run).summary),
         "test_openings": count_openings(run.target_dir),
     }
+
+
+def _matcher(run: Run) -> dict[str, Any]:
+    return {
+        **_without_seconds(matcher_artifact(run).summary),
+        "min_interactions": run.settings.matcher.min_interactions,
+    }
+
+
+def _without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in summary.items() if name != "seconds"}
 
 
 def _results(run: Run) -> Iterator[ResultRow]:

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from idp_tf._version import __version__
 from idp_tf.workflow.plots import bar_plot, curve_plot
+from idp_tf.workflow.report_matcher import matcher_view
 from idp_tf.workflow.report_sections import (
     HEADLINE_METRIC,
     blends,
@@ -43,8 +44,10 @@ def write_report_page(report: Mapping[str, Any], path: str | Path) -> None:
             (``{domain: [{"target_title", "matches": [{"source_title",
             "source_domain", "score", "weight"}]}]}``), ``transfer`` (facts by
             domain), ``matcher`` (``recall_untuned``, ``recall_tuned``, ``recall_at``,
-            ``examples``), ``stages``, ``test_openings`` (``{system: count}``, or that
-            by domain), ``notes`` and ``demonstration``.
+            ``held_out_items``, ``known_items``, ``min_interactions``,
+            ``neighbours_across_domains``, ``examples``), ``stages``,
+            ``test_openings`` (``{system: count}``, or that by domain), ``notes`` and
+            ``demonstration``.
         path: Where to write.
 
     Example:
@@ -83,7 +86,7 @@ def _view(report: Mapping[str, Any]) -> dict[str, Any]:
         "comparisons": comparisons(report),
         "matches": {name: found for name, found in (report.get("matches") or {}).items() if found},
         "blends": blends(report),
-        "matcher": _matcher(report.get("matcher")),
+        "matcher": matcher_view(report.get("matcher")),
         "curves": _curves(report),
         "domains": domain_rows(report),
         "stages": stage_rows(report),
@@ -121,20 +124,3 @@ def _curves(report: Mapping[str, Any]) -> list[dict[str, Any]]:
             plot = curve_plot(curve, name=f"curve-{place}", label=system_label(name))
             found.append({"name": system_label(name), "plot": Markup(plot)})
     return found
-
-
-def _matcher(matcher: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Recalls as text and as bar widths; None where there is no matcher."""
-    if not matcher:
-        return None
-    recalls = [
-        {"name": name, "text": f"{value:.3f}", "share": round(100 * value, 1)}
-        for name, key in (("before tuning", "recall_untuned"), ("after tuning", "recall_tuned"))
-        if (value := matcher.get(key)) is not None
-    ]
-    return {
-        "recalls": recalls,
-        "at": matcher.get("recall_at") or 10,
-        "items": matcher.get("held_out_items"),
-        "examples": list(matcher.get("examples") or []),
-    }

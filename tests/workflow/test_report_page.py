@@ -81,6 +81,9 @@ REPORT: dict[str, Any] = {
         "recall_tuned": 0.219,
         "recall_at": 20,
         "held_out_items": 77,
+        "known_items": 8123,
+        "min_interactions": 20,
+        "neighbours_across_domains": 0.034,
         "examples": [{"title": "Oolong", "before": ["Mug"], "after": ["Teapot"]}],
     },
     "transfer": {"tea": {"items": 1200, "share_by_source": {"home": 0.75, "toys": 0.25}}},
@@ -138,6 +141,8 @@ def test_every_part_is_there(page: str) -> None:
         "A demonstration.",
         "opened 2 times, once for each system and seed shown",
         "1,200 items got an embedding.", "home 75 %", "neighbour recall@20, on 77 source items",
+        "Only the 8,123 source items with at least 20 training interactions are judged",
+        "Of all neighbours, 3.4% are of another domain than their item.",
         "IDP, fine-tuned is better than SASRec, from scratch",
         "IDP, fine-tuned is not clearly different from SASRec, from scratch",
         "+0.0090 to +0.0260",
@@ -243,6 +248,13 @@ def test_more_openings_than_are_shown_are_named() -> None:
 def test_matcher_with_half_its_fields() -> None:
     text = Reader(render_report({"matcher": {"recall_untuned": 0.1, "recall_tuned": None}})).text
     assert "before tuning" in text and "after tuning" not in text
+
+
+def test_matcher_with_nothing_to_judge_by() -> None:
+    report = {"matcher": {**REPORT["matcher"], "recall_untuned": None, "recall_tuned": None}}
+    text = Reader(render_report(report)).text
+    assert "there is nothing to judge tuning by" in text and "at least 20 training" in text
+    assert "before tuning 0" not in text and "neighbour recall" not in text
 
 
 def test_written_whole_and_the_same_twice(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_world import OTHER_TARGET, SOURCES, TARGET, command, comparable, invoke
+from tiny_world import NUM_ITEMS, OTHER_TARGET, SOURCES, TARGET, command, comparable, invoke
 
 from idp_tf.models import training
 from idp_tf.text import matcher as matcher_module
@@ -77,7 +77,12 @@ def test_a_second_run_makes_nothing(
 
 
 def test_another_target_and_more_seeds(
-    copied: Path, world: Path, tiny_bert: Path, trained: list[str], finished: Path
+    copied: Path,
+    world: Path,
+    tiny_bert: Path,
+    trained: list[str],
+    finished: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Pre-training and matcher serve another target; a second seed leaves the first alone."""
     run(*command(world, copied, tiny_bert, FEW, target=OTHER_TARGET))
@@ -95,11 +100,33 @@ def test_another_target_and_more_seeds(
         "matcher": ["1"],
         "matcher_scann": ["1"],
     }
+    for name in ("recommender", "recommender_scann"):
+        for version, domain in (("1", TARGET), ("2", OTHER_TARGET)):
+            told = json.loads(
+                (copied / "export" / name / version / "assets.extra/signature.json").read_text()
+            )
+            assert (told["domain"], told["system"], told["seed"]) == (domain, "idp", 0)
+            assert told["num_items"] == NUM_ITEMS
+        assert f"{name}: the latest version, from which servers answer" in caplog.text
+    assert f"becomes one of {OTHER_TARGET}; version 1 is of {TARGET}" in caplog.text
+    assert "matcher: the latest version" not in caplog.text
+    configs = {target: config["settings"] for target, config in report["configs"].items()}
+    assert set(configs) == {TARGET, OTHER_TARGET}
+    assert report["config"] == report["configs"][OTHER_TARGET]
+    assert configs[OTHER_TARGET]["systems"] == ["popularity", "sasrec", "idp"]
+    assert configs[TARGET] == report_of(finished)["config"]["settings"]
+    (note,) = (note for note in report["notes"] if "differ between targets" in note)
+    assert f'systems (["popularity", "sasrec", "idp"] for {OTHER_TARGET}, ' in note
+    assert "fine_tune" not in note
 
     trained.clear()
+    forget_config(copied / "target" / TARGET / "target_report.json")
     run(*command(world, copied, tiny_bert, FEW, "fine_tune_seeds=2", target=OTHER_TARGET))
     assert trained == ["sasrec, seed 1", "idp, seed 1"]
     later = report_of(copied)
+    assert [row for row in later["results"] if row["domain"] == TARGET] == kept
+    assert set(later["configs"]) == {OTHER_TARGET}
+    assert not any("differ between targets" in note for note in later["notes"])
     rows = [row for row in later["results"] if row["domain"] == OTHER_TARGET]
     first = [row for row in rows if row["seed"] == 0]
     assert first == [row for row in report["results"] if row["domain"] == OTHER_TARGET]
@@ -118,6 +145,13 @@ def test_another_target_and_more_seeds(
     values = {system: mean_ndcg(copied, system) for system in ("idp", "sasrec")}
     difference = values[pair["better"]] - values[pair["than"]]
     assert pair["mean_difference"] == pytest.approx(difference.mean(), abs=1e-12)
+
+
+def forget_config(file: Path) -> None:
+    """As an earlier version stored what a target has shown."""
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    del stored["config"]
+    file.write_text(json.dumps(stored), encoding="utf-8")
 
 
 def mean_ndcg(workdir: Path, system: str) -> np.ndarray:
