@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from idp_tf.errors import SettingsError
 
@@ -36,6 +43,17 @@ class PrepareSettings(_Settings):
     repeated_items: Literal["error", "first"] = Field(
         "error", description="an item id with two rows: refuse, or take the first"
     )
+    columns: dict[Literal["user_id", "item_id", "timestamp", "title"], str | None] = Field(
+        {},
+        description="what columns are called in CSV and Parquet; timestamp: null if there is none",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, columns: dict[str, str | None]) -> dict[str, str | None]:
+        if any(theirs is None and ours != "timestamp" for ours, theirs in columns.items()):
+            raise ValueError("only timestamp may be null")
+        return columns
 
 
 class ModelSettings(_Settings):

@@ -116,7 +116,8 @@ def _coded(raw: RawDomain, users: pl.Series, items: pl.Series, ties: Ties) -> In
             raise DataError(
                 f"{times.null_count()} of {len(times)} interactions have no timestamp",
                 where=raw.name,
-                remedy="give all a timestamp; if none has one, set ties='source'",
+                remedy="give all a timestamp; if none has one, set prepare.ties=source"
+                " (in Python: ties='source')",
             )
         times = times.fill_null(0.0)
     return Interactions(
@@ -158,7 +159,8 @@ def _filtered(
             raise EmptyDomainError(
                 f"nothing is left of {before} after the filter '{title}' with {minimum}",
                 where=name,
-                remedy="lower k_core, or bring more interactions",
+                remedy="lower k_core (prepare.source_k_core or prepare.target_k_core),"
+                " or bring more interactions",
             )
         parameters = {**minimum, "rounds": rounds}
         records.append(FilterRecord.between(title, parameters, before, kept.counts()))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import logging
 from pathlib import Path
 from typing import Any
 
 from idp_tf.data.domain import Domain, MergedDomains
 from idp_tf.data.prepare import prepare_domain
-from idp_tf.data.readers import ReadOptions, read_domain
+from idp_tf.data.readers import ReadOptions, SourceFile, find_domain, read_domain
 from idp_tf.data.store import MANIFEST, load_domain, write_domain
-from idp_tf.errors import MissingDataError
+from idp_tf.errors import SettingsError
 from idp_tf.workflow.artifacts import Artifact
-from idp_tf.workflow.prepared_checks import check_prepared
 from idp_tf.workflow.run import Run
 
 _log = logging.getLogger(__name__)
 
 _FRESH = ".fresh"
-_BLOCK = 1 << 20
 
 # Raised when the same inputs would make something else.
 _FORMAT = 1
@@ -32,8 +28,7 @@ def prepare(run: Run) -> None:
     Writes ``data/<domain>/``: sequences, items, users and ``manifest.json``.
 
     Raises:
-        DataError: if a domain cannot be read, or is too small for the later stages.
-        SettingsError: if the settings ask too much of the domains.
+        SettingsError: if the sources have fewer items than ``transfer.top_m``.
     """
     run.config.check()
     run.save_config()
@@ -57,7 +52,7 @@ def prepare(run: Run) -> None:
         }
         _log.info("%s: %s", name, ", ".join(f"{n:,} {what}" for what, n in counts.items()))
         artifact.finish(**counts)
-    check_prepared(run.settings, load_target(run), load_sources(run))
+    _check_top_m(run)
 
 
 def load_target(run: Run) -> Domain:
@@ -90,6 +85,17 @@ def _write(domain: Domain, folder: Path) -> None:
     fresh.rmdir()
 
 
+def _check_top_m(run: Run) -> None:
+    """What could not be matched is found before anything is trained."""
+    items = sum(_artifact(run, name).summary["items"] for name in run.config.sources)
+    top_m = run.settings.transfer.top_m
+    if top_m > items:
+        raise SettingsError(
+            f"transfer.top_m is {top_m}, but the sources have only {items} items",
+            remedy=f"set transfer.top_m to at most {items}",
+        )
+
+
 def _artifact(run: Run, name: str) -> Artifact:
     folder = run.workdir / "data" / name
     if folder in run.artifacts:  # hashing the files once is enough
@@ -105,28 +111,21 @@ def _artifact(run: Run, name: str) -> Artifact:
         "repeated_items": settings.repeated_items,
         "seed": run.settings.seed if settings.ties == "random" else None,
     }
+    if settings.columns:  # a workdir of before there was this setting stays valid
+        inputs["columns"] = settings.columns
     return run.artifact(folder, f"data of {name}", inputs)
 
 
 def _read_options(run: Run) -> ReadOptions:
     settings = run.settings.prepare
-    return ReadOptions(unknown_items=settings.unknown_items, repeated_items=settings.repeated_items)
+    return ReadOptions(
+        unknown_items=settings.unknown_items,
+        repeated_items=settings.repeated_items,
+        columns=dict(settings.columns.items()),
+    )
 
 
 def _file_hashes(data: Path, name: str) -> dict[str, str]:
-    """SHA-256 of every file that a domain may be read from."""
-    folder = data / name
-    files = sorted(folder.iterdir() if folder.is_dir() else data.glob(f"*{glob.escape(name)}*"))
-    if not data.is_dir():
-        raise MissingDataError(
-            "the data folder is not there", where=data, remedy="give the folder of your domains"
-        )
-    hashes = {}
-    for file in files:
-        if file.is_file():
-            digest = hashlib.sha256()
-            with file.open("rb") as stream:
-                while block := stream.read(_BLOCK):
-                    digest.update(block)
-            hashes[file.name] = digest.hexdigest()
-    return hashes
+    """SHA-256 of the files that a domain is read from; what else lies there decides nothing."""
+    _, *files = find_domain(data, name)
+    return {file.name: SourceFile.of(file).sha256 for file in sorted(files)}

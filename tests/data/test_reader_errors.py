@@ -60,8 +60,9 @@ def test_missing_columns(tmp_path: Path) -> None:
         read_recbole(name, inter, item)
     table = tmp_path / "t.csv"
     table.write_text("user_id,item,line\nu,i,1\n")
-    with pytest.raises(MissingDataError, match="no column 'item_id'; there are user_id, item"):
+    with pytest.raises(MissingDataError, match="no column 'item_id'; there are user_id") as caught:
         read_table("t", table, table)
+    assert "set prepare.columns.item_id" in str(caught.value)
     table.write_text("user_id,asin,rating,timestamp\nu,i,1,1\n")
     with pytest.raises(MissingDataError, match="no column 'parent_asin'"):
         read_amazon_2023("t", tmp_path / "t.csv", item)
@@ -107,8 +108,9 @@ def test_text_that_is_not_utf_8(tmp_path: Path) -> None:
 
 def test_duplicate_item(tmp_path: Path) -> None:
     arguments = recbole(tmp_path, "u\ti\t1\n", "j\tA\ni\tB\nk\tC\nj\tA\ni\tD\n")
-    with pytest.raises(DataError, match=r"item id 'j' stands on the lines 2, 5 \(2 such ids"):
+    with pytest.raises(DataError, match=r"item id 'j' stands on the lines 2, 5 \(2 such") as caught:
         read_recbole(*arguments)
+    assert "prepare.repeated_items=first" in str(caught.value)
 
 
 def test_unknown_item(tmp_path: Path) -> None:
@@ -117,7 +119,7 @@ def test_unknown_item(tmp_path: Path) -> None:
         read_recbole(*arguments)
     message = str(caught.value)
     assert "line 3: the item 'gone' has no row in x.item; 3 interactions with 2 items" in message
-    assert "unknown_items='drop'" in message
+    assert "unknown_items='drop'" in message and "prepare.unknown_items=drop" in message
 
 
 def test_empty_domain(tmp_path: Path) -> None:
@@ -194,6 +196,34 @@ def test_broken_movielens(tmp_path: Path) -> None:
     movies.write_text("2::T::G\n3::T\n")
     with pytest.raises(RowError, match="line 2.*MovieID::Title::Genres"):
         read_movielens("x", ratings, movies)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "value"),
+    [
+        ("i,T\nB2\n", 3, "B2"),
+        ("i,\nB2", 3, "B2"),
+        ('i,"T, U"\nB2\n"j, k",\n', 3, "B2"),
+        ('i,"T\n\nU"\n\n"B\n2"\nj,V\n', 6, '"B'),
+        ('""\ni,T\n', 2, '""'),
+    ],
+)
+def test_a_table_row_that_is_too_short(tmp_path: Path, rows: str, line: int, value: str) -> None:
+    items, log = tmp_path / "items.csv", tmp_path / "log.csv"
+    items.write_text(f"item_id,title\n{rows}")
+    log.write_text("user_id,item_id,timestamp\nu,i,1\n")
+    with pytest.raises(RowError, match=r"expected 2 fields \(item_id, title\)") as caught:
+        read_table("x", log, items)
+    error = caught.value
+    assert (error.file, error.line, error.value) == (items, line, value)
+
+
+def test_an_interaction_that_is_too_short(tmp_path: Path) -> None:
+    items, log = tmp_path / "items.csv", tmp_path / "log.csv"
+    items.write_text("item_id,title\ni,T\n")
+    log.write_text('user_id,item_id,timestamp,note\n\nu,i,1,\nu,i,2,"a,\nb"\nu,i,\nu,i,3\n')
+    with pytest.raises(RowError, match=r"log\.csv, line 6: .* 'u,i,', expected 4 fields"):
+        read_table("x", log, items)
 
 
 def test_table_errors_count_lines_inside_quotes(tmp_path: Path) -> None:

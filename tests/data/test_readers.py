@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +29,7 @@ from idp_tf.data.readers import (
     read_table,
 )
 from idp_tf.data.readers.amazon_2014 import literal_strings
-from idp_tf.errors import DataError, MissingDataError, SettingsError
+from idp_tf.errors import DataError, MissingDataError, RowError, SettingsError
 
 INTER = "user_id:token\titem_id:token\ttimestamp:float\n007\t01\t5\n007\t02\t6.5\n8\t01\t1e3\n"
 ITEM = 'item_id:token\ttitle:token_seq\n01\t12" Ruler, "Steel"\n02\t\n'
@@ -210,15 +212,47 @@ def test_tables_with_named_columns(tmp_path: Path) -> None:
     table = {"who": [1, 2], "sku": ["01", "02"], "when": [5, 6]}
     pl.DataFrame(table).write_parquet(tmp_path / "log.parquet")
     names = {"user_id": "who", "item_id": "sku", "timestamp": "when", "title": "name"}
-    domain = read_table("shop", tmp_path / "log.parquet", items, columns=names)
+    domain = read_table("shop", tmp_path / "log.parquet", items, ReadOptions(columns=names))
     assert rows(domain) == [("1", "01", 5.0), ("2", "02", 6.0)]
     assert titles(domain) == {"01": 'a "b",\nc', "02": ""}
-    no_time = read_table(
-        "shop", tmp_path / "log.parquet", items, columns={**names, "timestamp": None}
-    )
+    timeless = ReadOptions(columns={**names, "timestamp": None})
+    no_time = read_table("shop", tmp_path / "log.parquet", items, timeless)
     assert no_time.interactions["timestamp"].null_count() == 2
     with pytest.raises(SettingsError, match="'user' to 'who'"):
-        read_table("shop", items, items, columns={"user": "who"})
+        read_table("shop", items, items, ReadOptions(columns={"user": "who"}))
+
+
+def test_blank_lines_of_a_table_are_passed_over(tmp_path: Path) -> None:
+    items = write(tmp_path / "i.csv", '\n\r\nitem_id,title\n\n01,"a,\n\nb"\r\n\r\n02,\n03,""\n\n')
+    log = write(tmp_path / "log.csv", "user_id,item_id,timestamp\nu,01,5\n\n\nu,02,6\n\n")
+    domain = read_table("shop", log, items)
+    assert rows(domain) == [("u", "01", 5.0), ("u", "02", 6.0)]
+    assert titles(domain) == {"01": "a,\n\nb", "02": "", "03": ""}
+
+
+CELLS = st.lists(st.text('ab,"\n', max_size=4), min_size=1, max_size=3)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=5), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+def test_tables_are_read_as_python_reads_them(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[list[str]], quoting: int
+) -> None:
+    folder = tmp_path_factory.mktemp("table")
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=quoting, lineterminator="\n")
+    writer.writerows([f"i{number}", *row] for number, row in enumerate(cells))
+    items = write(folder / "i.csv", "item_id,title,note,more\n" + text.getvalue())
+    log = write(folder / "log.csv", "user_id,item_id,timestamp\nu,i0,0\n")
+    if all(len(row) == 3 for row in cells):
+        assert titles(read_table("x", log, items)) == {
+            f"i{number}": row[0] for number, row in enumerate(cells)
+        }
+        return
+    short = next(number for number, row in enumerate(cells) if len(row) < 3)
+    before = sum(1 + "".join(row).count("\n") for row in cells[:short])
+    with pytest.raises(RowError) as caught:
+        read_table("x", log, items)
+    assert caught.value.line == 2 + before
 
 
 def test_tables_are_detected(tmp_path: Path) -> None:

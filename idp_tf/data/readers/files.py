@@ -183,6 +183,24 @@ def split_fields(lines: pl.DataFrame, separator: str, names: list[str], file: Pa
     """
     separators = pl.col("text").str.count_matches(separator, literal=True)
     wrong = lines.filter(separators != len(names) - 1)
+    refuse_rows(wrong, separator, names, file)
+    fields = lines["text"].str.split_exact(separator, len(names) - 1).struct.unnest()
+    fields.columns = names
+    return fields.with_columns(lines[LINE])
+
+
+def refuse_rows(wrong: pl.DataFrame, separator: str, names: list[str], file: Path) -> None:
+    """Refuses the first of the lines that have more or fewer fields, if there are any.
+
+    Args:
+        wrong: Columns ``text`` and ``line``.
+        separator: Stands between two fields.
+        names: All fields in their order.
+        file: For the error.
+
+    Raises:
+        RowError: at the first of them.
+    """
     if wrong.height:
         raise RowError(
             file=file,
@@ -191,9 +209,6 @@ def split_fields(lines: pl.DataFrame, separator: str, names: list[str], file: Pa
             value=shortened(wrong["text"][0]),
             expected=f"{len(names)} fields ({', '.join(names)}) with {separator!r} between them",
         )
-    fields = lines["text"].str.split_exact(separator, len(names) - 1).struct.unnest()
-    fields.columns = names
-    return fields.with_columns(lines[LINE])
 
 
 def shortened(value: str, width: int = 80) -> str:

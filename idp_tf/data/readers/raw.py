@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -25,10 +25,14 @@ class ReadOptions:
             ``error``, ``drop`` and count them, or keep them with an item that is ``untitled``.
         repeated_items: About an item id that has several rows in the item file: raise an
             ``error``, or keep the ``first`` row and count the others.
+        columns: What our columns (``user_id``, ``item_id``, ``timestamp``, ``title``) are called
+            in tables, where that differs. ``{"timestamp": None}`` says that there are no
+            timestamps; such a domain can only be prepared with ``ties="source"``.
     """
 
     unknown_items: Literal["error", "drop", "untitled"] = "error"
     repeated_items: Literal["error", "first"] = "error"
+    columns: Mapping[str, str | None] = field(default_factory=dict)
 
 
 DEFAULT_OPTIONS = ReadOptions()
@@ -163,7 +167,8 @@ def _without_repeated(
             f"the item id {item!r} stands on the lines {_listed(lines)}"
             f" ({repeated[COLUMNS.item_id].n_unique()} such ids in all)",
             where=file,
-            remedy="give every item one row, or read with repeated_items='first'",
+            remedy="give every item one row, or set prepare.repeated_items=first"
+            " (in Python: repeated_items='first')",
         )
     return unique, count
 
@@ -185,7 +190,8 @@ def _without_unknown(
             f"the item {item!r} has no row in {files[1].name}; {unknown.height} interactions with"
             f" {unknown[item_id].n_unique()} items are like that",
             where=f"{files[0]}, line {line}",
-            remedy="complete the item file, or read with unknown_items='drop' or 'untitled'",
+            remedy="complete the item file, or set prepare.unknown_items=drop, or =untitled"
+            " (in Python: unknown_items='drop', or 'untitled')",
         )
     if options.unknown_items == "drop":
         kept = table.filter(known)

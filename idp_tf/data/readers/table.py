@@ -1,4 +1,4 @@
-"""Any CSV or Parquet tables, their columns named by the caller."""
+"""Any CSV or Parquet tables, their columns named by the options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from idp_tf.data.readers.files import LINE, read_blocks, require_file
+from idp_tf.data.readers.files import LINE, read_blocks, refuse_rows, require_file
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
@@ -29,35 +29,30 @@ def read_table(
     interactions_file: Path,
     items_file: Path,
     options: ReadOptions = DEFAULT_OPTIONS,
-    *,
-    columns: Mapping[str, str | None] | None = None,
 ) -> RawDomain:
     """Reads two tables, each CSV (with a header; plain or ``.gz``) or Parquet.
 
-    CSV may be quoted as RFC 4180 has it. In errors, lines of a CSV are those of the file, also
-    behind quoted line feeds; the rows of a Parquet file count from 1. Ids become text as they are
-    written; a Parquet file may hold them as integers.
+    CSV may be quoted as RFC 4180 has it; blank lines are passed over. In errors, lines of a CSV are
+    those of the file, also behind quoted line feeds; the rows of a Parquet file count from 1. Ids
+    become text as they are written; a Parquet file may hold them as integers.
 
     Args:
         name: The domain's name.
         interactions_file: A row for each interaction.
         items_file: A row for each item.
-        options: What to do about gaps.
-        columns: What our columns (``user_id``, ``item_id``, ``timestamp``, ``title``) are called
-            in the tables, where that differs. ``{"timestamp": None}`` says that there are no
-            timestamps; such a domain can only be prepared with ``ties="source"``.
+        options: What to do about gaps, and what the columns are called.
 
     Returns:
         The domain as it stands there.
 
     Raises:
-        SettingsError: if ``columns`` names a column that isn't ours.
+        SettingsError: if ``options.columns`` names a column that isn't ours.
         MissingDataError: for a missing file or column.
         RowError: for a row that cannot be parsed.
         DataError: for a file that is no such table, repeated or unknown items.
         EmptyDomainError: if there are no rows.
     """
-    names = _column_names(columns or {})
+    names = _column_names(options.columns)
     rows = _read_columns(interactions_file, names, _OURS[:3])
     interactions = checked_interactions(rows, interactions_file)
     items = checked_items(
@@ -84,13 +79,9 @@ def _read_columns(file: Path, names: Mapping[str, str], ours: tuple[str, ...]) -
     try:
         table, lines = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
         wanted = {column: names[column] for column in ours if column in names}
-        for theirs in wanted.values():
+        for column, theirs in wanted.items():
             if theirs not in table.columns:
-                raise MissingDataError(
-                    f"no column {theirs!r}; there are {', '.join(table.columns)}",
-                    where=file,
-                    remedy="say by `columns` what the column is called",
-                )
+                raise _no_column(column, theirs, table.columns, file)
         text = [pl.col(theirs).cast(pl.String).alias(column) for column, theirs in wanted.items()]
         return table.select(text).with_columns(lines)
     except pl.exceptions.PolarsError as error:
@@ -99,22 +90,64 @@ def _read_columns(file: Path, names: Mapping[str, str], ours: tuple[str, ...]) -
         ) from error
 
 
+def _no_column(ours: str, theirs: str, found: list[str], file: Path) -> MissingDataError:
+    or_none = ", or null if there is none" if ours == COLUMNS.timestamp else ""
+    return MissingDataError(
+        f"no column {theirs!r}; there are {', '.join(found)}",
+        where=file,
+        remedy=f"set prepare.columns.{ours} to what the column is called{or_none}"
+        " (in Python: ReadOptions(columns=…))",
+    )
+
+
 def _read_parquet(file: Path) -> tuple[pl.DataFrame, pl.Series]:
     table = pl.read_parquet(file)
     return table, pl.int_range(1, table.height + 1, dtype=pl.UInt32, eager=True).alias(LINE)
 
 
 def _read_csv(file: Path) -> tuple[pl.DataFrame, pl.Series]:
-    """All columns as text, and lines, which count the line feeds inside quoted fields, too."""
-    data = b"\n".join(block.data for block in read_blocks(file)).rstrip(b"\r\n")
+    """All columns as text, and the line on which each row begins."""
+    whole = b"\n".join(block.data for block in read_blocks(file)).rstrip(b"\r\n")
+    data = whole.lstrip(b"\r\n")
     if not data:
         raise EmptyDomainError("the file is empty", where=file)
     table = pl.read_csv(io.BytesIO(data), infer_schema=False)
+    lines = _first_lines(table, data) + whole.count(b"\n") - data.count(b"\n")
+    # What polars fills up with nulls, it fills to the last column.
+    if table.to_series(-1).null_count():
+        return _whole_rows(table, lines, whole, file)
+    return table, lines
+
+
+def _first_lines(table: pl.DataFrame, data: bytes) -> pl.Series:
+    """The line of ``data`` on which each row begins, behind the line feeds in quoted fields."""
     lines = pl.int_range(2, table.height + 2, dtype=pl.UInt32, eager=True).alias(LINE)
     if table.height == data.count(b"\n"):
-        return table, lines
-    feeds = table.select(
-        pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0)).alias(LINE)
-    )[LINE].cast(pl.UInt32)
+        return lines
+    feeds = _in_fields(table, "\n")
     in_header = sum(column.count("\n") for column in table.columns)
-    return table, lines + in_header + feeds.cum_sum() - feeds
+    return lines + in_header + feeds.cum_sum() - feeds
+
+
+def _whole_rows(
+    table: pl.DataFrame, lines: pl.Series, data: bytes, file: Path
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Leaves out blank lines, and refuses rows with too few fields.
+
+    The separators of a row are the commas on its lines that do not stand in its fields.
+    """
+    text = pl.Series("text", [data.decode()]).str.split("\n").explode().str.strip_suffix("\r")
+    commas = text.str.count_matches(",", literal=True).cum_sum()
+    ends = pl.concat([lines - 2, pl.Series([len(text) - 1], dtype=lines.dtype)])
+    separators = commas.gather(ends).diff().slice(1) - _in_fields(table, ",")
+    first = text.gather(lines - 1)
+    filled = first != ""
+    short = filled & (separators < table.width - 1)
+    refuse_rows(pl.DataFrame([first, lines]).filter(short), ",", table.columns, file)
+    return table.filter(filled), lines.filter(filled)
+
+
+def _in_fields(table: pl.DataFrame, character: str) -> pl.Series:
+    """How often a character stands in the fields of each row."""
+    counts = pl.all().str.count_matches(character, literal=True).fill_null(0)
+    return table.select(pl.sum_horizontal(counts)).to_series()
