@@ -157,6 +157,8 @@ def _note_version(
     of a version that is not there, which is written again under the same number. Noted
     afterwards, a version that was whole would be written a second time.
     """
+    from serving.saved_models import list_versions
+
     versions = _noted_versions(folder)
     coming = max(list_versions(folder / name), default=0) + 1
     versions[name] = {"key": key, "version": str(coming), **(about or {})}

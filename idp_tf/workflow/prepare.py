@@ -10,8 +10,8 @@ from idp_tf.data.domain import Domain, MergedDomains
 from idp_tf.data.prepare import prepare_domain
 from idp_tf.data.readers import ReadOptions, SourceFile, find_domain, read_domain
 from idp_tf.data.store import MANIFEST, load_domain, write_domain
-from idp_tf.errors import SettingsError
 from idp_tf.workflow.artifacts import Artifact
+from idp_tf.workflow.prepared_checks import check_prepared
 from idp_tf.workflow.run import Run
 
 _log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ def prepare(run: Run) -> None:
     Writes ``data/<domain>/``: sequences, items, users and ``manifest.json``.
 
     Raises:
-        SettingsError: if the sources have fewer items than ``transfer.top_m``.
+        DataError: if a domain cannot be read, or is too small for the later stages.
+        SettingsError: if the settings ask too much of the domains.
     """
     run.config.check()
     run.save_config()
@@ -52,7 +53,7 @@ def prepare(run: Run) -> None:
         }
         _log.info("%s: %s", name, ", ".join(f"{n:,} {what}" for what, n in counts.items()))
         artifact.finish(**counts)
-    _check_top_m(run)
+    check_prepared(run.settings, load_target(run), load_sources(run))
 
 
 def load_target(run: Run) -> Domain:
@@ -83,17 +84,6 @@ def _write(domain: Domain, folder: Path) -> None:
     for file in sorted(fresh.iterdir(), key=lambda file: (file.name == MANIFEST, file.name)):
         file.replace(folder / file.name)
     fresh.rmdir()
-
-
-def _check_top_m(run: Run) -> None:
-    """What could not be matched is found before anything is trained."""
-    items = sum(_artifact(run, name).summary["items"] for name in run.config.sources)
-    top_m = run.settings.transfer.top_m
-    if top_m > items:
-        raise SettingsError(
-            f"transfer.top_m is {top_m}, but the sources have only {items} items",
-            remedy=f"set transfer.top_m to at most {items}",
-        )
 
 
 def _artifact(run: Run, name: str) -> Artifact:
