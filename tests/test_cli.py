@@ -283,12 +283,16 @@ class TestQuery:
             (0, "office-1", "k must be between 1 and 40, got 0"),
             (41, "office-1", "k must be between 1 and 40, got 41"),
             (3, "nobody-knows", "no known item id"),
-            (3, ",", ""),
         ],
     )
     def test_impossible_questions(self, k: int, items: str, words: str, address: str) -> None:
         done = invoke("query", "--items", items, "--k", k, "--address", address)
         assert_refused(done, address, words)
+
+    def test_no_item_is_refused_before_any_server_is_asked(self) -> None:
+        done = invoke("query", "--items", " , ", "--address", "nowhere")
+        assert_refused(done, "--items", "' , '", "names no item")
+        assert "HOST:PORT" not in done.err
 
     def test_an_unknown_model(self, address: str) -> None:
         done = invoke("query", "--items", "office-1", "--address", address, "--model", "oracle")
