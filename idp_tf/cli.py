@@ -235,6 +235,24 @@ def experiment(
     )
 
 
+@app.command()
+def bench(
+    name: Annotated[str, typer.Argument(help="Its name; an unknown one lists them.")],
+    json: Annotated[Path | None, typer.Option("--json", help="Also write the result here.")] = None,
+    smoke: Annotated[
+        bool, typer.Option(help="Small, to see that it works; judges no time.")
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of real domains, for those that use them.")
+    ] = None,
+) -> None:
+    """One benchmark, as a table and as JSON."""
+    _show_log()
+    from benchmarks import run_bench
+
+    run_bench(name, smoke=smoke, data=data, json_file=json)
+
+
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
