@@ -87,7 +87,7 @@ def _training(num_items: int, batch_size: int, length: int, steps: int) -> Any:
     def train() -> None:
         for _ in range(steps):
             logs = step(iterator)
-        float(logs["bpr"] if "bpr" in logs else logs["loss"])
+        float(logs["loss"])
 
     return train
 

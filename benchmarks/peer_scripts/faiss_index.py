@@ -33,12 +33,8 @@ def measure(folder: str, vectors: int, sample: int, recall: float, k: int, threa
     seconds = time.perf_counter() - begun
     return {
         "index": "faiss IVF",
-        "vectors": vectors,
-        "queries": len(queries),
         "build": built,
         "seconds for all": seconds,
-        "build + queries": built + seconds,
-        "microseconds a query": 1e6 * seconds / len(queries),
         "recall": reached,
         "settings": f"IVF{lists},Flat, nprobe={probes}",
     }
