@@ -27,6 +27,26 @@ def test_rows_without_a_gradient_stay_and_the_others_move_as_adam_says():
     np.testing.assert_array_equal(table.numpy()[[1, 3]], start[[1, 3]])
 
 
+def test_more_rows_than_are_updated_at_once_in_a_graph():
+    """1,300 rows are two whole pieces of 512 and a part of one."""
+    rng = np.random.default_rng(1)
+    start = rng.normal(size=(2_000, 4)).astype(np.float32)
+    rows = rng.permutation(2_000)[:1_300]
+    gradient = rng.normal(size=(1_300, 4)).astype(np.float32)
+    table, optimizer = tf.Variable(start), LazyAdam(RATE)
+    optimizer.build([table])
+
+    @tf.function
+    def step() -> None:
+        optimizer.apply_gradients([(tf.IndexedSlices(gradient, rows, [2_000, 4]), table)])
+
+    step()
+    # Adam's first step is the learning rate, against the sign of the gradient.
+    expected = start.copy()
+    expected[rows] -= RATE * gradient / (np.abs(gradient) + EPSILON / np.sqrt(1 - BETA_2))
+    np.testing.assert_allclose(table.numpy(), expected, atol=1e-6)
+
+
 def test_repeated_rows_of_a_gradient_are_added_first():
     once, twice = tf.Variable([[1.0], [1.0]]), tf.Variable([[1.0], [1.0]])
     LazyAdam(RATE).apply_gradients(
