@@ -19,7 +19,7 @@ from rich.table import Table
 
 from idp_tf.errors import IdpError, SettingsError
 
-BENCHES: Final = ("train-growth", "encode", "match", "prepare")
+BENCHES: Final = ("train-growth", "peak", "encode", "match", "prepare")
 _PACKAGES: Final = (
     "idp-tf",
     "tensorflow",

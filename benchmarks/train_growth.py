@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ def measure(
     sizes: list[int], batch_size: int, length: int, rounds: int, steps: int
 ) -> dict[int, float]:
     """The median over rounds of the CPU seconds of one step, for each number of items."""
-    functions = {size: _training(size, batch_size, length, steps) for size in sizes}
+    functions = {size: build_training(size, batch_size, length, steps) for size in sizes}
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
     for turn in range(rounds + 1):
         for size, train in functions.items():
@@ -68,7 +69,8 @@ def measure(
     return {size: float(np.median(values)) for size, values in seconds.items()}
 
 
-def _training(num_items: int, batch_size: int, length: int, steps: int) -> Any:
+def build_training(num_items: int, batch_size: int, length: int, steps: int) -> Callable[[], None]:
+    """What trains a SASRec for so many steps each time it is called, on random full batches."""
     import tensorflow as tf
 
     from idp_tf.models import SASRec
