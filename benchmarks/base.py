@@ -21,7 +21,7 @@ from rich.table import Table
 
 from idp_tf.errors import IdpError, SettingsError
 
-BENCHES: Final = ("train", "train-growth", "encode", "match", "prepare")
+BENCHES: Final = ("train", "train-growth", "encode", "match", "evaluate", "prepare")
 _PACKAGES: Final = (
     "idp-tf",
     "tensorflow",
