@@ -8,7 +8,9 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +21,15 @@ from rich.table import Table
 
 from idp_tf.errors import IdpError, SettingsError
 
-BENCHES: Final = ("train-growth", "peak", "encode", "match", "prepare")
+BENCHES: Final = (
+    "train",
+    "train-growth",
+    "peak",
+    "encode",
+    "match",
+    "evaluate",
+    "prepare",
+)
 _PACKAGES: Final = (
     "idp-tf",
     "tensorflow",
@@ -161,6 +171,15 @@ def run_process(program: Sequence[str], arguments: Mapping[str, Any], threads: i
             + done.stderr.strip()[-2_000:]
         )
     return json.loads(lines[-1])
+
+
+@contextmanager
+def announced(what: str) -> Iterator[None]:
+    """Says on stderr when a long measurement begins and how long it took."""
+    print(f"{what} …", file=sys.stderr, flush=True)
+    begun = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - begun:,.0f} s", file=sys.stderr, flush=True)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -9,7 +10,34 @@ from benchmarks.base import ROOT, run_process
 from idp_tf.errors import MissingDataError
 
 _FOLDER: Final = ROOT / ".venv-peers"
+_PYTHON: Final = _FOLDER / "bin" / "python"
 _SCRIPTS: Final = ROOT / "benchmarks" / "peer_scripts"
+
+
+def require_peers(*packages: str) -> None:
+    """Finds out before anything is measured whether there is something to measure against.
+
+    Args:
+        *packages: Modules that must be importable there.
+
+    Raises:
+        MissingDataError: if the environment has not been made, or lacks one of them.
+    """
+    if not _PYTHON.is_file():
+        raise MissingDataError(
+            "the peers to measure against are not installed",
+            where=_FOLDER,
+            remedy="make bench-peers",
+        )
+    question = (
+        "import importlib.util, sys; sys.exit(None in map(importlib.util.find_spec, sys.argv[1:]))"
+    )
+    if subprocess.run([_PYTHON, "-c", question, *packages], check=False).returncode:
+        raise MissingDataError(
+            f"of the peers {', '.join(packages)} not all are installed",
+            where=_FOLDER,
+            remedy="make bench-peers",
+        )
 
 
 def run_peer(script: str, arguments: Mapping[str, Any], *, threads: int) -> Any:
@@ -24,11 +52,6 @@ def run_peer(script: str, arguments: Mapping[str, Any], *, threads: int) -> Any:
         MissingDataError: if the environment has not been made.
         IdpError: if it failed.
     """
-    python = _FOLDER / "bin" / "python"
-    if not python.is_file():
-        raise MissingDataError(
-            "the peers to measure against are not installed",
-            where=_FOLDER,
-            remedy="make bench-peers",
-        )
-    return run_process([str(python), str(_SCRIPTS / f"{script}.py")], arguments, threads)
+    require_peers()
+    program = [str(_PYTHON), str(_SCRIPTS / f"{script}.py")]
+    return run_process(program, arguments, threads)
