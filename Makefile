@@ -42,4 +42,4 @@ lock:
 		--no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-peers demo-workdir
+	rm -rf $(VENV) .venv-peers .bench-workdir demo-workdir

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -26,9 +26,11 @@ BENCHES: Final = (
     "train-growth",
     "peak",
     "encode",
+    "matcher-fit",
     "match",
     "evaluate",
     "prepare",
+    "end-to-end",
 )
 _PACKAGES: Final = (
     "idp-tf",
@@ -62,6 +64,28 @@ class Goal:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """Which columns of the rows ``--plot`` draws.
+
+    Args:
+        x: The column that grows.
+        y: Columns to draw over it, each in a panel of its own.
+        only: Rows are drawn where these columns have these values.
+    """
+
+    x: str
+    y: tuple[str, ...]
+    only: Mapping[str, Any] = field(default_factory=dict)
+
+    def has(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row is of this curve."""
+        columns = (self.x, *self.y)
+        return all(row.get(name) == value for name, value in self.only.items()) and all(
+            name in row for name in columns
+        )
+
+
+@dataclass(frozen=True)
 class BenchResult:
     """What one benchmark measured.
 
@@ -69,11 +93,13 @@ class BenchResult:
         rows: One measurement each, by column.
         goals: What had to be reached. A smoke run has none: it checks no time.
         notes: Sentences that belong below the table.
+        curve: What there is to draw, if anything.
     """
 
     rows: Sequence[Mapping[str, Any]]
     goals: Sequence[Goal] = ()
     notes: Sequence[str] = field(default=())
+    curve: Curve | None = None
 
 
 Bench = Callable[[bool, Path | None], BenchResult]
@@ -81,7 +107,12 @@ Bench = Callable[[bool, Path | None], BenchResult]
 
 
 def run_bench(
-    name: str, *, smoke: bool = False, data: Path | None = None, json_file: Path | None = None
+    name: str,
+    *,
+    smoke: bool = False,
+    data: Path | None = None,
+    json_file: Path | None = None,
+    plot_file: Path | None = None,
 ) -> BenchResult:
     """Runs one benchmark and prints its table.
 
@@ -90,20 +121,28 @@ def run_bench(
         smoke: Run it small, to see that it works; no goal is judged.
         data: The folder of real domains, for those that use them.
         json_file: Where to write the result as JSON, if anywhere.
+        plot_file: Where to draw its curve, if anywhere.
 
     Raises:
-        SettingsError: if there is none of that name.
+        SettingsError: if there is none of that name, or nothing to draw.
     """
+    from benchmarks.plots import check_plot_file, draw_curve
+
     if name not in BENCHES:
         raise SettingsError(f"unknown benchmark {name!r}", remedy=f"known: {', '.join(BENCHES)}")
+    if plot_file is not None:
+        check_plot_file(plot_file)
     module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
     bench: Bench = module.bench
     result = bench(smoke, data)
     if smoke:
-        result = BenchResult(
-            result.rows, (), (*result.notes, "A smoke run; its times say nothing.")
-        )
+        notes = (*result.notes, "A smoke run; its times say nothing.")
+        result = replace(result, goals=(), notes=notes)
     _print(name, result)
+    if plot_file is not None:
+        if result.curve is None:
+            raise SettingsError(f"{name} has no curve to draw", where="--plot")
+        draw_curve(result.rows, result.curve, f"idp-tf bench {name}", plot_file)
     if json_file is not None:
         content = {
             "bench": name,

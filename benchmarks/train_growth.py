@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.base import BenchResult, Goal, run_worker
+from benchmarks.base import BenchResult, Curve, Goal, run_worker
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 LIMIT: Final = 1.15
@@ -50,6 +50,7 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
                 ratio <= LIMIT,
             )
         ],
+        curve=Curve("items", ("seconds a step",)),
     )
 
 

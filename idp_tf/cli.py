@@ -245,12 +245,15 @@ def bench(
     data: Annotated[
         Path | None, typer.Option(help="Folder of real domains, for those that use them.")
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw its curve here, if it has one (.svg, .png, .pdf).")
+    ] = None,
 ) -> None:
     """One benchmark, as a table and as JSON."""
     _show_log()
     from benchmarks import run_bench
 
-    run_bench(name, smoke=smoke, data=data, json_file=json)
+    run_bench(name, smoke=smoke, data=data, json_file=json, plot_file=plot)
 
 
 @app.callback(invoke_without_command=True)

@@ -66,6 +66,7 @@ def tune_matcher(
     tensorboard_dir: Path | None = None,
     item_offsets: npt.ArrayLike | None = None,
     untuned: npt.NDArray[np.float32] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TuningResult:
     """Tunes ``encoder`` in place with eq. 7, and near its untuned self if so set.
 
@@ -85,6 +86,7 @@ def tune_matcher(
         tensorboard_dir: Where losses and learning rate are logged; nowhere if ``None``.
         untuned: The titles' vectors by ``encoder`` as it comes, shape (n, width), if they
             are at hand; encoded here if not.
+        callbacks: Further Keras callbacks.
 
     Raises:
         SettingsError: if there is nothing to tune on.
@@ -111,7 +113,7 @@ def tune_matcher(
             state.model.fit(
                 batches.dataset(first, settings.steps),
                 steps_per_epoch=settings.steps - first,
-                callbacks=[_Log(state, settings.steps, advance, tensorboard_dir)],
+                callbacks=[_Log(state, settings.steps, advance, tensorboard_dir), *callbacks],
                 shuffle=False,
                 verbose=0,
             )

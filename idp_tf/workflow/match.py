@@ -41,7 +41,7 @@ def match(run: Run) -> None:
     settings, seed = run.settings.matcher, run.settings.seed
     merged = load_sources(run)
     known = find_known_items(merged, settings)
-    neighbours = _neighbours(run, artifact, known)
+    neighbours = _stored_neighbours(run, artifact, known)
 
     encoder = build_encoder(run)
     untuned = _encode(encoder, merged.titles, artifact.folder / "untuned", "untuned encoder")
@@ -102,19 +102,21 @@ def load_matcher(run: Run, *, tuned: bool = True) -> tuple[TextEncoder, Float32A
     return TextEncoder.load(folder / "encoder"), vectors
 
 
-def _neighbours(run: Run, artifact: Artifact, known: KnownItems) -> npt.NDArray[np.int32]:
-    """Behaviour neighbours of the known items, by rows among them."""
-    file = artifact.folder / "neighbours.npy"
-    if file.is_file():
-        found: npt.NDArray[np.int32] = np.load(file)
-        return found
+def find_neighbours(run: Run, known: KnownItems) -> npt.NDArray[np.int32]:
+    """Behaviour neighbours of the known items by the pre-trained model, by rows among them."""
     embeddings = load_pretrained(run).item_vectors().numpy()[1:][known.rows]
     # The scope is in the offsets already.
-    neighbours = behaviour_neighbours(
+    return behaviour_neighbours(
         embeddings, known.offsets, run.settings.matcher.neighbours, "domain"
     )
-    _save_array(file, neighbours)
-    return neighbours
+
+
+def _stored_neighbours(run: Run, artifact: Artifact, known: KnownItems) -> npt.NDArray[np.int32]:
+    file = artifact.folder / "neighbours.npy"
+    if not file.is_file():
+        _save_array(file, find_neighbours(run, known))
+    found: npt.NDArray[np.int32] = np.load(file)
+    return found
 
 
 def _encode(encoder: TextEncoder, titles: list[str], folder: Path, name: str) -> Float32Array:
