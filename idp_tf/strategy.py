@@ -1,0 +1,228 @@
+"""Where a training runs: one process, several devices, or several machines (tf.distribute).
+
+A cluster is described by ``TF_CONFIG``, as everywhere in TensorFlow: JSON in the
+environment of each process, the same ``cluster`` everywhere and the process's own
+``task`` (docs/distributed.md). Every process runs the same command.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import tensorflow as tf
+
+from idp_tf.errors import SettingsError
+
+STRATEGIES: Final = ("none", "mirrored", "multi-worker", "parameter-server")
+
+# The strategies that TF_CONFIG describes, and the tasks that each must have.
+_TASKS: Final = {
+    "multi-worker": ("worker",),
+    "parameter-server": ("chief", "worker", "ps"),
+}
+_EXAMPLE: Final = {
+    "multi-worker": {"worker": ["host1:2222", "host2:2222"]},
+    "parameter-server": {"chief": ["host1:2222"], "worker": ["host2:2222"], "ps": ["host3:2222"]},
+}
+# Only tables of item embeddings have as many rows: encoders' matrices are a few hundred wide.
+_LEAST_TABLE_ROWS: Final = 1024
+
+_log = logging.getLogger(__name__)
+
+
+def build_strategy(name: str) -> tf.distribute.Strategy:
+    """The strategy of this process; models made under its ``scope()`` train by it.
+
+    Call it once in a process, before anything else is asked of TensorFlow.
+
+    Args:
+        name: One of ``STRATEGIES``. ``none`` is TensorFlow's default; ``mirrored`` takes all
+            GPUs of this machine, or the CPU; the others need ``TF_CONFIG``.
+
+    Raises:
+        SettingsError: for an unknown name, or a ``TF_CONFIG`` that is missing or lacks tasks.
+
+    Example:
+        >>> build_strategy("none").num_replicas_in_sync
+        1
+    """
+    if name not in STRATEGIES:
+        raise SettingsError(
+            f"unknown strategy {name!r}", where="strategy", remedy=f"known: {', '.join(STRATEGIES)}"
+        )
+    if name in _TASKS:
+        check_cluster(name, os.environ.get("TF_CONFIG"))
+    if name == "none":
+        return tf.distribute.get_strategy()
+    strategy = _BUILDERS[name]()
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    replicas = strategy.num_replicas_in_sync
+    _log.info("strategy %s: %d replicas in step, %d GPUs here", name, replicas, gpus)
+    return strategy
+
+
+def check_cluster(name: str, text: str | None) -> dict[str, Any]:
+    """Reads ``TF_CONFIG`` and checks that a strategy can work with it.
+
+    Args:
+        name: ``multi-worker`` or ``parameter-server``.
+        text: What the variable holds; None if it is not set.
+
+    Raises:
+        SettingsError: if it is missing, no such JSON, or lacks a task.
+    """
+    remedy = "set it to " + json.dumps(
+        {"cluster": _EXAMPLE[name], "task": {"type": "worker", "index": 0}}
+    )
+    if not text:
+        raise SettingsError(f"--strategy {name} needs TF_CONFIG", where="TF_CONFIG", remedy=remedy)
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        missing = [kind for kind in _TASKS[name] if not cluster.get(kind)]
+        _ = cluster[task["type"]][task["index"]]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise SettingsError(
+            f"no cluster with a task of its own ({type(error).__name__}: {error})",
+            where="TF_CONFIG",
+            remedy=remedy,
+        ) from error
+    if missing:
+        raise SettingsError(
+            f"--strategy {name}: the cluster has no {', no '.join(missing)}",
+            where="TF_CONFIG",
+            remedy=remedy,
+        )
+    return config
+
+
+def serve_task(name: str) -> None:
+    """Serves a parameter-server training if this process is to; does not return then.
+
+    Workers and parameter servers hold no loop of their own: the chief sends them their work,
+    and they serve until they are stopped.
+
+    Args:
+        name: As for ``build_strategy``.
+
+    Raises:
+        SettingsError: as ``build_strategy``.
+    """
+    if name != "parameter-server":
+        return
+    task = check_cluster(name, os.environ.get("TF_CONFIG"))["task"]
+    if task["type"] == "chief":
+        return
+    os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    server = tf.distribute.Server(
+        resolver.cluster_spec(),
+        job_name=resolver.task_type,
+        task_index=resolver.task_id,
+        protocol="grpc",
+    )
+    _log.info("%s %d serves at %s", resolver.task_type, resolver.task_id, server.target)
+    server.join()
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes what a training makes; one process in a cluster does."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    return resolver.task_type == "chief" or (
+        resolver.task_type == "worker"
+        and resolver.task_id == 0
+        and "chief" not in resolver.cluster_spec().jobs
+    )
+
+
+def is_asynchronous(strategy: tf.distribute.Strategy) -> bool:
+    """Whether workers train each at its own pace, under a coordinator."""
+    return isinstance(strategy, tf.distribute.ParameterServerStrategy)
+
+
+def agreed(strategy: tf.distribute.Strategy, compute: Callable[[], float]) -> float:
+    """The chief's number, on every worker; all workers wait here for it.
+
+    What decides how training goes on must be one number for all: a last bit that differs
+    would have one worker stop while the others wait for it.
+
+    Args:
+        strategy: That of the training.
+        compute: Gives the number; called by the chief alone.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return compute()
+    mine = tf.constant(compute() if is_chief(strategy) else 0.0, tf.float64)
+
+    @tf.function
+    def share() -> tf.Tensor:
+        replica = tf.distribute.get_replica_context()
+        # The chief is the first worker, and its first replica speaks.
+        return tf.where(tf.equal(replica.replica_id_in_sync_group, 0), mine, 0.0)
+
+    return float(strategy.reduce("SUM", strategy.run(share), axis=None))
+
+
+@contextmanager
+def chiefs_folder(strategy: tf.distribute.Strategy, folder: Path) -> Iterator[Path]:
+    """Where to write what all workers must write together: the folder, or a passing one.
+
+    Saving adds up numbers over the workers, so that all must take part, but one writes.
+
+    Args:
+        strategy: That of the training.
+        folder: The chief's folder; made if it is not there.
+    """
+    if is_chief(strategy):
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as passing:
+        yield Path(passing)
+
+
+def _build_parameter_server() -> tf.distribute.Strategy:
+    os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    shards = resolver.cluster_spec().num_tasks("ps")
+    return tf.distribute.ParameterServerStrategy(resolver, TablePartitioner(shards))
+
+
+class TablePartitioner(tf.distribute.experimental.partitioners.Partitioner):
+    """Cuts the rows of large tables into one shard for each parameter server.
+
+    Args:
+        num_shards: Parameter servers.
+
+    Example:
+        >>> TablePartitioner(2)(tf.TensorShape([5000, 64]), tf.float32)
+        [2, 1]
+        >>> TablePartitioner(2)(tf.TensorShape([64, 64]), tf.float32)
+        [1, 1]
+    """
+
+    def __init__(self, num_shards: int):
+        self.num_shards = num_shards
+
+    def __call__(self, shape: tf.TensorShape, dtype: tf.DType, axis: int = 0) -> list[int]:
+        """Shards along each axis, for a variable of this shape."""
+        partitions = [1] * shape.rank
+        if shape[axis] >= _LEAST_TABLE_ROWS:
+            partitions[axis] = self.num_shards
+        return partitions
+
+
+_BUILDERS: Final[dict[str, Callable[[], tf.distribute.Strategy]]] = {
+    "mirrored": tf.distribute.MirroredStrategy,
+    "multi-worker": tf.distribute.MultiWorkerMirroredStrategy,
+    "parameter-server": _build_parameter_server,
+}
