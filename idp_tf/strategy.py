@@ -194,7 +194,17 @@ def _build_parameter_server() -> tf.distribute.Strategy:
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     shards = resolver.cluster_spec().num_tasks("ps")
-    return tf.distribute.ParameterServerStrategy(resolver, TablePartitioner(shards))
+    strategy = tf.distribute.ParameterServerStrategy(resolver, TablePartitioner(shards))
+    # A strategy has one: whoever asks for a coordinator gets this.
+    _Coordinator(strategy)
+    return strategy
+
+
+class _Coordinator(tf.distribute.coordinator.ClusterCoordinator):
+    """A coordinator whose process can end while a worker is gone."""
+
+    def __del__(self) -> None:
+        """Leaves its threads to end with the process; else it would wait for the worker."""
 
 
 class TablePartitioner(tf.distribute.experimental.partitioners.Partitioner):

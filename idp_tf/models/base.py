@@ -143,7 +143,8 @@ class _PassingMean(tf_keras.metrics.Mean):
         """Saves nothing."""
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads nothing; older files hold a mean."""
+        """Begins anew; older files hold a mean, which is not looked at."""
+        self.reset_state()
 
 
 def _num_replicas() -> int:

@@ -23,7 +23,7 @@ import tf_keras
 
 from idp_tf.config import TrainSettings
 from idp_tf.data.batches import TrainingBatches
-from idp_tf.errors import WorkdirError
+from idp_tf.errors import ClusterError, WorkdirError
 from idp_tf.models.asynchronous import fit_asynchronously
 from idp_tf.models.base import SequenceModel
 from idp_tf.optimizers import LazyAdam
@@ -106,6 +106,8 @@ def train(
 
     Raises:
         WorkdirError: if no checkpoint in the folder can be read though some exist.
+        ClusterError: if another process of the cluster is gone, but for a worker of a
+            ``ParameterServerStrategy``, without which training goes on.
     """
     strategy = model.distribute_strategy
     with strategy.scope():
@@ -120,15 +122,30 @@ def train(
             else [tf_keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False)]
         )
         fit = fit_asynchronously if is_asynchronous(strategy) else _fit_in_step
-        fit(
-            model,
-            batches,
-            initial_epoch=state.epoch,
-            epochs=settings.epochs,
-            callbacks=[keeper, *extra, *callbacks],
-        )
+        try:
+            fit(
+                model,
+                batches,
+                initial_epoch=state.epoch,
+                epochs=settings.epochs,
+                callbacks=[keeper, *extra, *callbacks],
+            )
+        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            raise ClusterError(
+                f"{name} stopped after epoch {keeper.state.epoch}, for another process of the "
+                f"cluster is gone: {_shortest_reason(error)}",
+                where="TF_CONFIG",
+                remedy="stop what is left, and start the same command in every process again: "
+                "it goes on after that epoch",
+            ) from error
     keeper.load_best()
     return keeper.state
+
+
+def _shortest_reason(error: tf.errors.OpError) -> str:
+    """The line that names the process, of the many that TensorFlow gives."""
+    lines = [line.strip() for line in str(error.message).splitlines() if "/job:" in line]
+    return min(lines, key=len, default=str(error.message))
 
 
 def _fit_in_step(
