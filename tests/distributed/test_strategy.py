@@ -71,6 +71,13 @@ def test_only_tables_are_cut():
     assert cut(tf.TensorShape([64]), tf.float32) == [1]
 
 
+def test_two_replicas_meet_the_same_items():
+    """What makes the cluster tests also ones of rows that two replicas have a gradient for."""
+    shares = batches().dataset(replicas=range(2), num_replicas=2).as_numpy_iterator()
+    first, second = next(shares), next(shares)
+    assert set(first["item_ids"].ravel()) & set(second["item_ids"].ravel()) - {0}
+
+
 @pytest.mark.parametrize("replicas", [2, 4, 20])
 def test_replicas_share_each_batch_out(replicas):
     """Every row goes to one replica; more replicas than users leave some with padding."""
