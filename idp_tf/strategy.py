@@ -47,7 +47,8 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
             GPUs of this machine, or the CPU; the others need ``TF_CONFIG``.
 
     Raises:
-        SettingsError: for an unknown name, or a ``TF_CONFIG`` that is missing or lacks tasks.
+        SettingsError: for an unknown name, a ``TF_CONFIG`` that is missing or lacks tasks, or
+            workers of a ``parameter-server`` cluster with several GPUs each.
 
     Example:
         >>> build_strategy("none").num_replicas_in_sync
@@ -195,6 +196,12 @@ def _build_parameter_server() -> tf.distribute.Strategy:
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     shards = resolver.cluster_spec().num_tasks("ps")
     strategy = tf.distribute.ParameterServerStrategy(resolver, TablePartitioner(shards))
+    if strategy.num_replicas_in_sync > 1:
+        raise SettingsError(
+            f"each worker has {strategy.num_replicas_in_sync} GPUs, and would use one",
+            where="TF_CONFIG",
+            remedy="start one worker for each GPU, with CUDA_VISIBLE_DEVICES set to that one",
+        )
     # A strategy has one: whoever asks for a coordinator gets this.
     _Coordinator(strategy)
     return strategy
