@@ -123,11 +123,13 @@ def serve_task(name: str) -> None:
         return
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    cluster = resolver.cluster_spec()
     server = tf.distribute.Server(
-        resolver.cluster_spec(),
+        cluster,
         job_name=resolver.task_type,
         task_index=resolver.task_id,
         protocol="grpc",
+        config=tf.compat.v1.ConfigProto(inter_op_parallelism_threads=_threads(cluster)),
     )
     _log.info("%s %d serves at %s", resolver.task_type, resolver.task_id, server.target)
     server.join()
@@ -194,8 +196,10 @@ def chiefs_folder(strategy: tf.distribute.Strategy, folder: Path) -> Iterator[Pa
 def _build_parameter_server() -> tf.distribute.Strategy:
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    shards = resolver.cluster_spec().num_tasks("ps")
-    strategy = tf.distribute.ParameterServerStrategy(resolver, TablePartitioner(shards))
+    cluster = resolver.cluster_spec()
+    tf.config.threading.set_inter_op_parallelism_threads(_threads(cluster))
+    cut = TablePartitioner(cluster.num_tasks("ps"))
+    strategy = tf.distribute.ParameterServerStrategy(resolver, cut)
     if strategy.num_replicas_in_sync > 1:
         raise SettingsError(
             f"each worker has {strategy.num_replicas_in_sync} GPUs, and would use one",
@@ -205,6 +209,11 @@ def _build_parameter_server() -> tf.distribute.Strategy:
     # A strategy has one: whoever asks for a coordinator gets this.
     _Coordinator(strategy)
     return strategy
+
+
+def _threads(cluster: tf.train.ClusterSpec) -> int:
+    """Threads between operations: one that waits for another process holds its thread."""
+    return max(cluster.num_tasks("worker") + 1, os.cpu_count() or 1)
 
 
 class _Coordinator(tf.distribute.coordinator.ClusterCoordinator):

@@ -56,12 +56,10 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
-                # With one thread between operations a collective one would wait for itself.
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join([str(ROOT), str(TASK.parent)]),
                     "TF_CONFIG": json.dumps(config),
-                    "TF_NUM_INTEROP_THREADS": "2",
                     "TF_CPP_MIN_LOG_LEVEL": "2",
                 },
             )
