@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from idp_tf.errors import SettingsError
+from idp_tf.errors import ClusterError, SettingsError
 
 STRATEGIES: Final = ("none", "mirrored", "multi-worker", "parameter-server")
 
@@ -161,6 +161,9 @@ def agreed(strategy: tf.distribute.Strategy, compute: Callable[[], float]) -> fl
     Args:
         strategy: That of the training.
         compute: Gives the number; called by the chief alone.
+
+    Raises:
+        ClusterError: if another process is gone.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return compute()
@@ -172,7 +175,31 @@ def agreed(strategy: tf.distribute.Strategy, compute: Callable[[], float]) -> fl
         # The chief is the first worker, and its first replica speaks.
         return tf.where(tf.equal(replica.replica_id_in_sync_group, 0), mine, 0.0)
 
-    return float(strategy.reduce("SUM", strategy.run(share), axis=None))
+    with together("the cluster"):
+        return float(strategy.reduce("SUM", strategy.run(share), axis=None))
+
+
+@contextmanager
+def together(doing: str) -> Iterator[None]:
+    """Names the process that is gone, where TensorFlow says what it was about to do.
+
+    Args:
+        doing: What all are at.
+
+    Raises:
+        ClusterError: if another process is gone.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        lines = [line.strip() for line in str(error.message).splitlines() if "/job:" in line]
+        raise ClusterError(
+            f"{doing} stopped, for another process is gone: "
+            + min(lines, key=len, default=str(error.message)),
+            where="TF_CONFIG",
+            remedy="stop what is left, and start the same command in every process again: "
+            "training goes on after the last whole epoch",
+        ) from error
 
 
 @contextmanager

@@ -23,11 +23,11 @@ import tf_keras
 
 from idp_tf.config import TrainSettings
 from idp_tf.data.batches import TrainingBatches
-from idp_tf.errors import ClusterError, WorkdirError
+from idp_tf.errors import WorkdirError
 from idp_tf.models.asynchronous import fit_asynchronously
 from idp_tf.models.base import SequenceModel
 from idp_tf.optimizers import LazyAdam
-from idp_tf.strategy import agreed, chiefs_folder, is_asynchronous, is_chief
+from idp_tf.strategy import agreed, chiefs_folder, is_asynchronous, is_chief, together
 
 MONITOR = "val_ndcg@10"
 
@@ -122,7 +122,7 @@ def train(
             else [tf_keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False)]
         )
         fit = fit_asynchronously if is_asynchronous(strategy) else _fit_in_step
-        try:
+        with together(name):
             fit(
                 model,
                 batches,
@@ -130,22 +130,8 @@ def train(
                 epochs=settings.epochs,
                 callbacks=[keeper, *extra, *callbacks],
             )
-        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            raise ClusterError(
-                f"{name} stopped after epoch {keeper.state.epoch}, for another process of the "
-                f"cluster is gone: {_shortest_reason(error)}",
-                where="TF_CONFIG",
-                remedy="stop what is left, and start the same command in every process again: "
-                "it goes on after that epoch",
-            ) from error
     keeper.load_best()
     return keeper.state
-
-
-def _shortest_reason(error: tf.errors.OpError) -> str:
-    """The line that names the process, of the many that TensorFlow gives."""
-    lines = [line.strip() for line in str(error.message).splitlines() if "/job:" in line]
-    return min(lines, key=len, default=str(error.message))
 
 
 def _fit_in_step(
