@@ -337,7 +337,8 @@ def _join_cluster(name: Strategy) -> tf.distribute.Strategy | None:
     """The strategy, before TensorFlow does anything else; servers of a cluster stay in here."""
     if name is Strategy.none:
         return None
-    from idp_tf.strategy import build_strategy, serve_task
+    from idp_tf.cluster import serve_task
+    from idp_tf.strategy import build_strategy
 
     serve_task(name.value)
     return build_strategy(name.value)

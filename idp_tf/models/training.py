@@ -24,8 +24,8 @@ import tf_keras
 from idp_tf.config import TrainSettings
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.errors import WorkdirError
-from idp_tf.models.asynchronous import fit_asynchronously
 from idp_tf.models.base import SequenceModel
+from idp_tf.models.fitting import fit_asynchronously, fit_in_step
 from idp_tf.optimizers import LazyAdam
 from idp_tf.strategy import agreed, chiefs_folder, is_asynchronous, is_chief, together
 
@@ -121,7 +121,7 @@ def train(
             if tensorboard_dir is None or not is_chief(strategy)
             else [tf_keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False)]
         )
-        fit = fit_asynchronously if is_asynchronous(strategy) else _fit_in_step
+        fit = fit_asynchronously if is_asynchronous(strategy) else fit_in_step
         with together(name):
             fit(
                 model,
@@ -132,36 +132,6 @@ def train(
             )
     keeper.load_best()
     return keeper.state
-
-
-def _fit_in_step(
-    model: SequenceModel,
-    batches: TrainingBatches,
-    *,
-    initial_epoch: int,
-    epochs: int,
-    callbacks: list[tf_keras.callbacks.Callback],
-) -> None:
-    strategy = model.distribute_strategy
-    total = strategy.num_replicas_in_sync
-
-    def feed(place: tf.distribute.InputContext) -> tf.data.Dataset:
-        share = total // place.num_input_pipelines
-        first = place.input_pipeline_id * share
-        return batches.dataset(
-            initial_epoch, replicas=range(first, first + share), num_replicas=total
-        )
-
-    model.fit(
-        batches.dataset(initial_epoch)
-        if total == 1
-        else strategy.distribute_datasets_from_function(feed),
-        steps_per_epoch=batches.steps_per_epoch,
-        initial_epoch=initial_epoch,
-        epochs=epochs,
-        verbose=0,
-        callbacks=callbacks,
-    )
 
 
 class _Keeper(tf_keras.callbacks.Callback):

@@ -9,9 +9,10 @@ import tensorflow as tf
 from tiny_world import invoke
 from train_task import batches
 
+from idp_tf.cluster import check_cluster
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CountedDropout, ItemEmbedding
-from idp_tf.strategy import TablePartitioner, agreed, build_strategy, check_cluster, is_chief
+from idp_tf.strategy import TablePartitioner, agreed, build_strategy, is_chief
 
 WORKERS = {"worker": ["a:1", "b:1"]}
 SERVERS = {"chief": ["a:1"], "worker": ["b:1"], "ps": ["c:1"]}

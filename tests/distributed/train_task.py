@@ -87,7 +87,8 @@ def watch_gradients() -> dict[str, bool]:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     name, folder, seed, epochs, dropout = sys.argv[1:]
-    from idp_tf.strategy import build_strategy, serve_task
+    from idp_tf.cluster import serve_task
+    from idp_tf.strategy import build_strategy
 
     serve_task(name)
     if name == "mirrored":

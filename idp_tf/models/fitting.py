@@ -1,9 +1,4 @@
-"""Asynchronous training: a coordinator deals batches out to workers, tables lie on servers.
-
-``model.fit`` cannot be fed by a Python generator on remote workers, whose processes do not
-know it. Here the coordinator makes the batches, each once an epoch as in one process, and
-sends them along with the step; a step whose worker has died is dealt out again.
-"""
+"""Epochs of training steps, as a model's strategy takes them: in step, or asynchronously."""
 
 from __future__ import annotations
 
@@ -20,6 +15,45 @@ from idp_tf.models.base import SequenceModel
 _DEALT_AT_ONCE: Final = 256
 
 
+def fit_in_step(
+    model: SequenceModel,
+    batches: TrainingBatches,
+    *,
+    initial_epoch: int,
+    epochs: int,
+    callbacks: list[tf_keras.callbacks.Callback],
+) -> None:
+    """``model.fit``, where the replicas of a synchronous strategy share each batch.
+
+    Args:
+        model: Compiled, and made under its strategy's scope.
+        batches: Training batches; every worker makes them all and takes its share.
+        initial_epoch: The epoch with which to begin.
+        epochs: The epoch before which to end, unless a callback stops sooner.
+        callbacks: As for ``model.fit``.
+    """
+    strategy = model.distribute_strategy
+    total = strategy.num_replicas_in_sync
+
+    def feed(place: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = total // place.num_input_pipelines
+        first = place.input_pipeline_id * share
+        return batches.dataset(
+            initial_epoch, replicas=range(first, first + share), num_replicas=total
+        )
+
+    model.fit(
+        batches.dataset(initial_epoch)
+        if total == 1
+        else strategy.distribute_datasets_from_function(feed),
+        steps_per_epoch=batches.steps_per_epoch,
+        initial_epoch=initial_epoch,
+        epochs=epochs,
+        verbose=0,
+        callbacks=callbacks,
+    )
+
+
 def fit_asynchronously(
     model: SequenceModel,
     batches: TrainingBatches,
@@ -29,6 +63,10 @@ def fit_asynchronously(
     callbacks: list[tf_keras.callbacks.Callback],
 ) -> None:
     """What ``model.fit`` does, over the workers of a ``ParameterServerStrategy``.
+
+    ``model.fit`` cannot be fed by a Python generator on remote workers, whose processes do
+    not know it. Here the coordinator makes the batches, each once an epoch as in one process,
+    and sends them along with the step; a step whose worker has died is dealt out again.
 
     Args:
         model: Compiled, and made under the strategy's scope.
