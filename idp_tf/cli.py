@@ -16,6 +16,8 @@ from idp_tf import IdpError, __version__
 from idp_tf.errors import SettingsError, requires_extra
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from idp_tf.workflow.run import Run
 
 app = typer.Typer(
@@ -35,6 +37,15 @@ class Preset(StrEnum):
     paper = "paper"
 
 
+class Strategy(StrEnum):
+    """The strategies of ``idp_tf.strategy.STRATEGIES``."""
+
+    none = "none"
+    mirrored = "mirrored"
+    multi_worker = "multi-worker"
+    parameter_server = "parameter-server"
+
+
 Data = Annotated[Path, typer.Option(help="Folder with one folder for each domain.")]
 Sources = Annotated[str, typer.Option(help="Source domains, separated by commas.")]
 Target = Annotated[str, typer.Option(help="Target domain.")]
@@ -51,6 +62,13 @@ SetOption = Annotated[
 Rebuild = Annotated[
     bool, typer.Option("--rebuild", help="Make anew what other settings or data made.")
 ]
+StrategyOption = Annotated[
+    Strategy,
+    typer.Option(
+        help="How sequence models are trained: in one process; on all GPUs of this machine; in "
+        "step, on TF_CONFIG's machines; or on them each at its pace, tables on parameter servers."
+    ),
+]
 
 
 @app.command()
@@ -64,12 +82,18 @@ def run(
     config: ConfigFile = None,
     set_: SetOption = None,
     rebuild: Rebuild = False,
+    strategy: StrategyOption = Strategy.none,
 ) -> None:
     """The main job: every stage, then the report. Killed and run again, it goes on."""
-    from idp_tf.workflow import run_all
+    from idp_tf.workflow import help_to_train, run_all
 
-    prepared = _new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild)
-    _print_results(run_all(prepared), target, workdir)
+    prepared = _new_run(
+        data, sources, target, workdir, preset, seed, config, set_, rebuild, strategy
+    )
+    if prepared.is_chief:
+        _print_results(run_all(prepared), target, workdir)
+    else:
+        help_to_train(prepared)
 
 
 @app.command()
@@ -95,11 +119,13 @@ def prepare(
 
 
 @app.command()
-def pretrain(workdir: Workdir, rebuild: Rebuild = False) -> None:
+def pretrain(
+    workdir: Workdir, rebuild: Rebuild = False, strategy: StrategyOption = Strategy.none
+) -> None:
     """Stage 2: pre-train the sequence model on the merged sources."""
     from idp_tf.workflow import stages
 
-    with _old_run(workdir, rebuild) as opened:
+    with _old_run(workdir, rebuild, strategy) as opened:
         stages.pretrain(opened)
 
 
@@ -122,11 +148,13 @@ def transfer(workdir: Workdir, rebuild: Rebuild = False) -> None:
 
 
 @app.command()
-def fine_tune(workdir: Workdir, rebuild: Rebuild = False) -> None:
+def fine_tune(
+    workdir: Workdir, rebuild: Rebuild = False, strategy: StrategyOption = Strategy.none
+) -> None:
     """Stage 5: make every system's model for the target."""
     from idp_tf.workflow import stages
 
-    with _old_run(workdir, rebuild) as opened:
+    with _old_run(workdir, rebuild, strategy) as opened:
         stages.fine_tune(opened)
 
 
@@ -284,6 +312,7 @@ def _new_run(
     config: Path | None,
     overrides: list[str] | None,
     rebuild: bool,
+    strategy: Strategy = Strategy.none,
 ) -> Run:
     _show_log()
     from idp_tf.config import load_settings
@@ -294,16 +323,28 @@ def _new_run(
     resolved = RunConfig(
         data=data.resolve(), sources=tuple(_names(sources)), target=target, settings=settings
     )
-    return Run(workdir, resolved, rebuild=rebuild)
+    return Run(workdir, resolved, rebuild=rebuild, strategy=_join_cluster(strategy))
 
 
 @contextmanager
-def _old_run(workdir: Path, rebuild: bool) -> Iterator[Run]:
+def _old_run(workdir: Path, rebuild: bool, strategy: Strategy = Strategy.none) -> Iterator[Run]:
     _show_log()
     from idp_tf.workflow.run import load_run
 
-    with load_run(workdir, rebuild=rebuild).locked() as opened:
+    joined = _join_cluster(strategy)
+    with load_run(workdir, rebuild=rebuild, strategy=joined).locked() as opened:
         yield opened
+
+
+def _join_cluster(name: Strategy) -> tf.distribute.Strategy | None:
+    """The strategy, before TensorFlow does anything else; servers of a cluster stay in here."""
+    if name is Strategy.none:
+        return None
+    from idp_tf.cluster import serve_task
+    from idp_tf.strategy import build_strategy
+
+    serve_task(name.value)
+    return build_strategy(name.value)
 
 
 def _names(text: str) -> list[str]:

@@ -9,6 +9,7 @@ Every error says what was wrong, where, and what to do about it:
     │   ├── RowError                a row that cannot be parsed
     │   └── EmptyDomainError        a domain with nothing left in it
     ├── WorkdirError            a workdir that does not fit the settings, or is damaged
+    ├── ClusterError            another process of a distributed training is gone
     ├── MissingDependencyError  an optional package is not installed
     └── ServingError            an export, a server or an answer that cannot be used
 """
@@ -94,6 +95,10 @@ class EmptyDomainError(DataError):
 
 class WorkdirError(IdpError):
     """A workdir was made by other settings, or something in it is damaged."""
+
+
+class ClusterError(IdpError):
+    """Another process of a distributed training is gone, or cannot be reached."""
 
 
 class MissingDependencyError(IdpError):

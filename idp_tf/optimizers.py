@@ -37,7 +37,8 @@ class LazyAdam(tf_keras.optimizers.Adam):
     """
 
     def __init__(self, learning_rate: float = 0.001, row_rate: float = 1.0, **kwargs: Any):
-        super().__init__(learning_rate, **kwargs)
+        # Keras would compile updates by XLA where there is a GPU, anew for each number of rows.
+        super().__init__(learning_rate, **{"jit_compile": False, **kwargs})
         self.row_rate = row_rate
 
     def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:

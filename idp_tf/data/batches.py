@@ -105,18 +105,25 @@ class TrainingBatches:
             length, users = plan[index]
             yield self._assemble(users, length, negatives)
 
-    def dataset(self, first_epoch: int = 0) -> tf.data.Dataset:
+    def dataset(
+        self, first_epoch: int = 0, *, replicas: range = range(1), num_replicas: int = 1
+    ) -> tf.data.Dataset:
         """An endless ``tf.data`` stream of epochs, for ``fit`` with ``steps_per_epoch``.
 
         Args:
             first_epoch: The epoch with which it begins, so that a resumed run goes on.
+            replicas: Which replicas of a synchronous strategy it feeds: of each batch, their
+                shares follow one another.
+            num_replicas: How many replicas share a batch.
         """
         import tensorflow as tf
 
         def stream() -> Iterator[Batch]:
             epoch = first_epoch
             while True:
-                yield from self.epoch(epoch)
+                for batch in self.epoch(epoch):
+                    for replica in replicas:
+                        yield batch if num_replicas == 1 else _share(batch, replica, num_replicas)
                 epoch += 1
 
         spec = tf.TensorSpec([None, None], tf.int32)
@@ -163,3 +170,10 @@ class TrainingBatches:
         positive_ids = np.where(real, self._training.left_padded(users, length), PAD_ID)
         negative_ids = np.where(real, negatives.left_padded(users, length), PAD_ID)
         return dict(zip(FIELDS, (item_ids, positive_ids, negative_ids), strict=True))
+
+
+def _share(batch: Batch, replica: int, num_replicas: int) -> Batch:
+    """Every n-th user of a batch; where none is left, one of padding, who teaches nothing."""
+    if replica < len(batch["item_ids"]):
+        return {name: values[replica::num_replicas] for name, values in batch.items()}
+    return {name: np.full_like(values[:1], PAD_ID) for name, values in batch.items()}

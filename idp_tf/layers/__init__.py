@@ -2,7 +2,14 @@
 
 from idp_tf.layers.attention import CausalSelfAttention
 from idp_tf.layers.dropout import CountedDropout
+from idp_tf.layers.embedding import ItemEmbedding
 from idp_tf.layers.seeds import derive_seed
 from idp_tf.layers.transformer import CausalTransformer
 
-__all__ = ["CausalSelfAttention", "CausalTransformer", "CountedDropout", "derive_seed"]
+__all__ = [
+    "CausalSelfAttention",
+    "CausalTransformer",
+    "CountedDropout",
+    "ItemEmbedding",
+    "derive_seed",
+]

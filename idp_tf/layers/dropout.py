@@ -41,14 +41,20 @@ class CountedDropout(tf_keras.layers.Layer):
         self.seed = seed
         self._threshold = round(rate * 256)
         self.calls = self.add_weight(
-            name="calls", shape=(), dtype=tf.int64, initializer="zeros", trainable=False
+            name="calls",
+            shape=(),
+            dtype=tf.int64,
+            initializer="zeros",
+            trainable=False,
+            # Replicas count in step, so the first one's count is that of all.
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Drops elements when ``training``, otherwise returns the inputs."""
         if not training or self._threshold == 0:
             return inputs
-        count = self.calls.assign_add(1)
+        count = _number_of_mask(self.calls.assign_add(1))
         size = tf.size(inputs)
         words = tf.random.stateless_uniform(
             [(size + 3) // 4],
@@ -65,3 +71,10 @@ class CountedDropout(tf_keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def _number_of_mask(call: tf.Tensor) -> tf.Tensor:
+    """Which of all masks a replica draws: another one in each; in one process, the call's."""
+    replica = tf.distribute.get_replica_context()
+    own = tf.cast(replica.replica_id_in_sync_group, call.dtype)
+    return call * replica.num_replicas_in_sync - own

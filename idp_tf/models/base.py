@@ -14,8 +14,9 @@ import tf_keras
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import WorkdirError
-from idp_tf.layers import derive_seed
+from idp_tf.layers import ItemEmbedding, derive_seed
 from idp_tf.losses import bpr_loss
+from idp_tf.strategy import chiefs_folder
 
 Batch = dict[str, tf.Tensor]
 
@@ -63,7 +64,7 @@ class SequenceModel(tfrs.Model):
         self.seed = seed
 
         # Layers
-        self.item_embedding = tf_keras.layers.Embedding(
+        self.item_embedding = ItemEmbedding(
             num_items + 1,
             embedding_dim,
             embeddings_initializer=embeddings_initializer
@@ -73,7 +74,7 @@ class SequenceModel(tfrs.Model):
             name="item_embedding",
         )
         self.encoder = encoder
-        self.loss_tracker = tf_keras.metrics.Mean(name="bpr")
+        self.loss_tracker = _PassingMean(name="bpr")
 
         # Weights exist from here on, so that they can be copied and loaded.
         self(np.full((1, 2), PAD_ID, np.int32))
@@ -121,7 +122,8 @@ class SequenceModel(tfrs.Model):
         scores = tf.reduce_sum(hidden[None] * targets, axis=-1)
         mask = tf.not_equal(inputs["positive_ids"], PAD_ID)
         loss = bpr_loss(scores[0], scores[1], mask)
-        self.loss_tracker.update_state(loss)
+        # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
+        self.loss_tracker.update_state(loss * _num_replicas())
         return loss
 
     def get_config(self) -> dict[str, Any]:
@@ -134,27 +136,43 @@ class SequenceModel(tfrs.Model):
         }
 
 
+class _PassingMean(tf_keras.metrics.Mean):
+    """A mean that no file of weights holds: it is of one epoch, and adds up over workers."""
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves nothing."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Begins anew; older files hold a mean, which is not looked at."""
+        self.reset_state()
+
+
+def _num_replicas() -> int:
+    replica = tf.distribute.get_replica_context()
+    return 1 if replica is None else replica.num_replicas_in_sync
+
+
 def save_model(model: SequenceModel, folder: str | Path) -> None:
     """Writes a model's class, config and weights into a folder that is made for it.
 
-    Each of the two files appears whole or not at all, the config last.
+    Each of the two files appears whole or not at all, the config last. Under a strategy of
+    several workers all of them must call this; the chief writes.
 
     Args:
         model: A model whose class is registered with tf_keras, such as ``SASRec``.
         folder: Where it is to lie; its parents are made.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"partial.{_WEIGHTS_FILE}"
-    model.save_weights(partial)
-    os.replace(partial, folder / _WEIGHTS_FILE)
     description = {
         "class": tf_keras.utils.get_registered_name(type(model)),
         "config": model.get_config(),
     }
-    partial = folder / f"partial.{_CONFIG_FILE}"
-    partial.write_text(json.dumps(description, indent=1), encoding="utf-8")
-    os.replace(partial, folder / _CONFIG_FILE)
+    with chiefs_folder(model.distribute_strategy, Path(folder)) as place:
+        partial = place / f"partial.{_WEIGHTS_FILE}"
+        model.save_weights(partial)
+        os.replace(partial, place / _WEIGHTS_FILE)
+        partial = place / f"partial.{_CONFIG_FILE}"
+        partial.write_text(json.dumps(description, indent=1), encoding="utf-8")
+        os.replace(partial, place / _CONFIG_FILE)
 
 
 def load_model(folder: str | Path) -> SequenceModel:

@@ -25,7 +25,9 @@ from idp_tf.config import TrainSettings
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.errors import WorkdirError
 from idp_tf.models.base import SequenceModel
+from idp_tf.models.fitting import fit_asynchronously, fit_in_step
 from idp_tf.optimizers import LazyAdam
+from idp_tf.strategy import agreed, chiefs_folder, is_asynchronous, is_chief, together
 
 MONITOR = "val_ndcg@10"
 
@@ -83,12 +85,18 @@ def train(
 ) -> TrainingState:
     """Trains by ``model.fit`` until validation NDCG@10 stops rising; the best weights stay.
 
+    Under a synchronous strategy the replicas share each batch. Under a
+    ``ParameterServerStrategy`` workers take one batch each (``fit_asynchronously``).
+
     Args:
-        model: The model; its weights at the first call are the start.
+        model: The model; its weights at the first call are the start. It trains by the
+            strategy under whose scope it was made (``build_strategy``).
         batches: Training batches.
         settings: Learning rate, most epochs, patience.
-        validate: Gives the validation NDCG@10 of the model as it is.
+        validate: Gives the validation NDCG@10 of the model as it is; of several workers
+            the chief alone calls it.
         folder: Where checkpoints are kept; a second call with the same folder goes on.
+            All machines of a cluster must see it.
         name: What progress lines call this training.
         tensorboard_dir: Where TensorBoard's events go, if anywhere.
         callbacks: Further Keras callbacks.
@@ -98,25 +106,30 @@ def train(
 
     Raises:
         WorkdirError: if no checkpoint in the folder can be read though some exist.
+        ClusterError: if another process of the cluster is gone, but for a worker of a
+            ``ParameterServerStrategy``, without which training goes on.
     """
-    model.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
-    model.optimizer.build(model.trainable_variables)
+    strategy = model.distribute_strategy
+    with strategy.scope():
+        model.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
+        model.optimizer.build(model.trainable_variables)
     keeper = _Keeper(model, Path(folder), settings, validate, name)
     state = keeper.restore()
     if not state.stopped:
         extra = (
             []
-            if tensorboard_dir is None
+            if tensorboard_dir is None or not is_chief(strategy)
             else [tf_keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False)]
         )
-        model.fit(
-            batches.dataset(first_epoch=state.epoch),
-            steps_per_epoch=batches.steps_per_epoch,
-            initial_epoch=state.epoch,
-            epochs=settings.epochs,
-            verbose=0,
-            callbacks=[keeper, *extra, *callbacks],
-        )
+        fit = fit_asynchronously if is_asynchronous(strategy) else fit_in_step
+        with together(name):
+            fit(
+                model,
+                batches,
+                initial_epoch=state.epoch,
+                epochs=settings.epochs,
+                callbacks=[keeper, *extra, *callbacks],
+            )
     keeper.load_best()
     return keeper.state
 
@@ -144,7 +157,7 @@ class _Keeper(tf_keras.callbacks.Callback):
         self._checkpoint = tf.train.Checkpoint(
             model=model, optimizer=model.optimizer, state=self._text
         )
-        folder.mkdir(parents=True, exist_ok=True)
+        self.strategy = model.distribute_strategy
         self._manager = tf.train.CheckpointManager(self._checkpoint, str(folder), max_to_keep=2)
 
     def restore(self) -> TrainingState:
@@ -180,9 +193,10 @@ class _Keeper(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs if logs is not None else {}
-        value = self.validate()
-        logs[MONITOR] = value
-        loss = float(logs["bpr"])
+        value = agreed(self.strategy, self.validate)
+        # Keras' own log of it adds up what each worker gives for all.
+        loss = float(self.model.loss_tracker.result())
+        logs.update({"bpr": loss, MONITOR: value})
         improved = self.state.record(loss, value, time.monotonic() - self._began)
         waited = self.state.epoch - self.state.best_epoch
         self.state.stopped = (
@@ -205,14 +219,19 @@ class _Keeper(tf_keras.callbacks.Callback):
 
     def _save(self, improved: bool) -> None:
         """The best weights first: the checkpoint that names them must find them."""
-        if improved:
-            target = self._best_file(self.state.epoch)
-            partial = target.with_name("partial.weights.h5")
-            self.model.save_weights(str(partial))
-            os.replace(partial, target)
         self._text.assign(json.dumps(asdict(self.state)))
-        self._manager.save(checkpoint_number=self.state.epoch)
-        self._drop_old_best()
+        with chiefs_folder(self.strategy, self.folder) as place:
+            if improved:
+                target = self._best_file(self.state.epoch)
+                partial = place / "partial.weights.h5"
+                self.model.save_weights(str(partial))
+                os.replace(partial, place / target.name)
+            manager = self._manager
+            if not is_chief(self.strategy):
+                manager = tf.train.CheckpointManager(self._checkpoint, str(place), max_to_keep=1)
+            manager.save(checkpoint_number=self.state.epoch)
+        if is_chief(self.strategy):
+            self._drop_old_best()
 
     def _drop_old_best(self) -> None:
         """Keeps the best weights that either of the two kept checkpoints may name."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idp_tf.workflow.run import Run
 
-__all__ = ["run_all"]
+__all__ = ["help_to_train", "run_all"]
 
 
 def run_all(run: Run) -> dict[str, Any]:
@@ -37,3 +37,17 @@ def run_all(run: Run) -> dict[str, Any]:
         stages.evaluate_all(run)
         stages.export(run)
         return stages.write_report(run)
+
+
+def help_to_train(run: Run) -> None:
+    """What a worker that is not the chief does of a run: both trainings.
+
+    Before each model it waits until the chief has come so far.
+
+    Args:
+        run: The same as the chief's, over the same workdir.
+    """
+    from idp_tf.workflow import stages
+
+    stages.pretrain(run)
+    stages.fine_tune(run)

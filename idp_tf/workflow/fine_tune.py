@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -35,7 +36,7 @@ def fine_tune(run: Run) -> None:
     for system in target_systems(run):
         for seed in seeds_of(run, system.slug):
             artifact = model_artifact(run, system, seed)
-            if not artifact.open(rebuild=run.rebuild):
+            if not run.open(artifact):
                 _make_model(run, target, system, seed, artifact)
 
 
@@ -106,32 +107,42 @@ def _make_model(
     run: Run, target: Domain, system: TargetSystem, seed: int, artifact: Artifact
 ) -> None:
     if not system.trained:
-        model = _initial_model(run, target, system, seed)
-        save_model(model, artifact.folder / "model")
-        artifact.finish()
+        if run.is_chief:
+            model = _initial_model(run, target, system, seed)
+            save_model(model, artifact.folder / "model")
+            artifact.finish()
         return
     settings = run.settings.fine_tune
     best: tuple[float, SASRec, TrainingState] | None = None
     for rate in settings.learning_rate_grid or (settings.learning_rate,):
-        model = _initial_model(run, target, system, seed)
+        model = _initial_model(run, target, system, seed, run.scope())
         chosen = settings.model_copy(update={"learning_rate": rate})
         state = _train(run, target, model, chosen, seed, artifact)
         if best is None or state.best_value > best[0]:
             best, best_rate = (state.best_value, model, state), rate
     assert best is not None
     save_model(best[1], artifact.folder / "model")
-    artifact.finish(**asdict(best[2]), learning_rate=best_rate)
+    run.finish(artifact, **asdict(best[2]), learning_rate=best_rate)
 
 
-def _initial_model(run: Run, target: Domain, system: TargetSystem, seed: int) -> SASRec:
-    return build_target_model(
-        system,
-        run.settings.model,
-        target.num_items,
-        seed,
-        generated=None if system.embeddings == "fresh" else load_generated(run, system.embeddings),
-        pretrained=load_pretrained(run) if system.pretrained_encoder else None,
-    )
+def _initial_model(
+    run: Run,
+    target: Domain,
+    system: TargetSystem,
+    seed: int,
+    scope: AbstractContextManager[Any] | None = None,
+) -> SASRec:
+    generated = None if system.embeddings == "fresh" else load_generated(run, system.embeddings)
+    pretrained = load_pretrained(run) if system.pretrained_encoder else None
+    with scope or nullcontext():
+        return build_target_model(
+            system,
+            run.settings.model,
+            target.num_items,
+            seed,
+            generated=generated,
+            pretrained=pretrained,
+        )
 
 
 def _train(

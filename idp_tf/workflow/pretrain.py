@@ -22,14 +22,15 @@ _FORMAT = 2
 def pretrain(run: Run) -> None:
     """Pre-trains SASRec on all source domains at once (section 2.3).
 
-    Writes ``pretrain/model/`` (the best epoch) and checkpoints.
+    Writes ``pretrain/model/`` (the best epoch) and checkpoints; of several workers the chief.
     """
     artifact = pretrain_artifact(run)
-    if artifact.open(rebuild=run.rebuild):
+    if run.open(artifact):
         return
     settings, seed = run.settings.pretrain, run.settings.seed
     merged = load_sources(run)
-    model = build_sasrec(run.settings.model, merged.num_items, seed)
+    with run.scope():
+        model = build_sasrec(run.settings.model, merged.num_items, seed)
     batches = TrainingBatches(
         merged.sequences,
         merged.num_items,
@@ -55,7 +56,7 @@ def pretrain(run: Run) -> None:
         tensorboard_dir=run.logs_dir / "pretrain",
     )
     save_model(model, artifact.folder / _MODEL)
-    artifact.finish(**asdict(state), targets_per_epoch=batches.num_targets)
+    run.finish(artifact, **asdict(state), targets_per_epoch=batches.num_targets)
 
 
 def pretrain_artifact(run: Run) -> Artifact:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from idp_tf.config import Settings, first_problem
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.workflow.artifacts import Artifact
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 CONFIG_FILE = "config.yaml"
 _LOCK_FILE = ".lock"
@@ -65,11 +68,14 @@ class Run:
         workdir: The folder that holds everything a run makes.
         config: What to do.
         rebuild: Make anew what other settings made, rather than refuse.
+        strategy: How sequence models are trained (``build_strategy``); None for one process.
+            It is no part of what an artifact is known by: it is another way to the same.
     """
 
     workdir: Path
     config: RunConfig
     rebuild: bool = False
+    strategy: tf.distribute.Strategy | None = None
     artifacts: dict[Path, Artifact] = field(default_factory=dict)
 
     @property
@@ -94,6 +100,36 @@ class Run:
         """
         return self.artifacts.setdefault(folder, Artifact(folder, name, inputs))
 
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process makes and writes things, rather than help to train."""
+        if self.strategy is None:
+            return True
+        from idp_tf.strategy import is_chief
+
+        return is_chief(self.strategy)
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Where models are made that the strategy is to train."""
+        return nullcontext() if self.strategy is None else self.strategy.scope()
+
+    def open(self, artifact: Artifact) -> bool:
+        """Opens an artifact that holds a training; True if nothing is left to do.
+
+        The chief opens it; other workers wait until it has, and do as it does.
+        """
+        if self.strategy is None:
+            return artifact.open(rebuild=self.rebuild)
+        from idp_tf.strategy import agreed
+
+        return bool(agreed(self.strategy, lambda: artifact.open(rebuild=self.rebuild)))
+
+    def finish(self, artifact: Artifact, **summary: Any) -> None:
+        """Declares such an artifact whole, by the chief; notes the strategy."""
+        if self.is_chief:
+            strategy = None if self.strategy is None else type(self.strategy).__name__
+            artifact.finish(**summary, strategy=strategy)
+
     def save_config(self) -> None:
         """Writes ``config.yaml``.
 
@@ -110,9 +146,14 @@ class Run:
     def locked(self) -> Iterator[Run]:
         """Keeps other processes from working in the workdir; the end of this one frees it.
 
+        Workers who help the chief to train do so under its lock.
+
         Raises:
             WorkdirError: if another process is at work there, or no workdir can be made.
         """
+        if not self.is_chief:
+            yield self
+            return
         self._make_workdir()
         with (self.workdir / _LOCK_FILE).open("a") as file:
             try:
@@ -136,7 +177,9 @@ class Run:
             ) from error
 
 
-def load_run(workdir: Path, *, rebuild: bool = False) -> Run:
+def load_run(
+    workdir: Path, *, rebuild: bool = False, strategy: tf.distribute.Strategy | None = None
+) -> Run:
     """The run whose ``config.yaml`` a workdir holds.
 
     Raises:
@@ -158,7 +201,7 @@ def load_run(workdir: Path, *, rebuild: bool = False) -> Run:
             where=path,
             remedy="mend it, or write it anew by the same idp-tf prepare or idp-tf run as before",
         ) from error
-    return Run(workdir, config, rebuild=rebuild)
+    return Run(workdir, config, rebuild=rebuild, strategy=strategy)
 
 
 def items_file(place: Path) -> Path:
