@@ -50,6 +50,19 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     np.testing.assert_allclose(whole.scores, blocks.scores, atol=1e-6)
 
 
+def test_scann_is_asked_in_whole_blocks_however_many_vectors_there_are(monkeypatch):
+    rng = np.random.default_rng(1)
+    vectors, queries = _unit(rng, 400, 8), _unit(rng, 90, 8)
+    index = build_index(vectors, "scann", 4)
+    monkeypatch.setattr(index_module, "BLOCK_SCORES", 400)
+    monkeypatch.setattr(index_module, "BLOCK_QUERIES", 64)
+    asked = []
+    layer = index.layer
+    monkeypatch.setattr(index, "_layer", lambda q, k: asked.append(len(q)) or layer(q, k=k))
+    assert index.query(queries).rows.shape == (90, 4)
+    assert asked == [64, 26]
+
+
 @pytest.mark.parametrize("n", [16, 17, 100, 1500])
 def test_scann_is_near_exact_on_small_catalogues(n):
     rng = np.random.default_rng(n)
@@ -69,8 +82,12 @@ def test_scann_answers_short_queries_exactly_and_says_so(monkeypatch, caplog):
     vectors, queries = _unit(rng, 300, 8), _unit(rng, 20, 8)
     one_leaf = index_module.ScannSettings(17, 1, 100)
     monkeypatch.setattr(index_module, "choose_scann_settings", lambda n, k: one_leaf)
-    matches = build_index(vectors, "scann", 50).query(queries, 50)
+    index = build_index(vectors, "scann", 50)
+    matches = index.query(queries, 50)
     assert "answered exactly" in caplog.text
+    # Exact answers are worked out in blocks too: here of two queries.
+    monkeypatch.setattr(index_module, "BLOCK_SCORES", 2 * 300)
+    np.testing.assert_array_equal(matches.rows, index.query(queries, 50).rows)
     assert np.isfinite(matches.scores).all()
     assert all(len(set(rows)) == 50 for rows in matches.rows.tolist())
 
