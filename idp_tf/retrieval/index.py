@@ -182,6 +182,7 @@ def _build_layer(vectors: Float32Array, k: int, scann: ScannSettings | None) -> 
             num_leaves=scann.num_leaves,
             num_leaves_to_search=scann.num_leaves_to_search,
             num_reordering_candidates=scann.num_reordering_candidates,
+            dimensions_per_block=scann.dimensions_per_block,
         )
     layer.index(tf.constant(vectors))
     # A ScaNN layer that was never asked cannot be saved.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -121,6 +123,40 @@ def test_the_rule_is_legal(n):
     chosen = choose_scann_settings(n, 10)
     assert 1 <= chosen.num_leaves_to_search <= chosen.num_leaves <= n
     assert 10 <= chosen.num_reordering_candidates <= n
+
+
+def test_the_rule_at_sizes_worked_out_by_hand():
+    def chosen(n, k):
+        rule = choose_scann_settings(n, k)
+        return rule.num_leaves, rule.num_leaves_to_search, rule.num_reordering_candidates
+
+    assert chosen(100, 10) == (10, 10, 100)  # all that there are
+    assert chosen(5_000, 10) == (71, 71, 200)  # searched whole
+    assert chosen(10_000, 10) == (100, 50, 200)  # 5,000 of 10,000
+    assert chosen(730_000, 10) == (854, 171, 200)  # a fifth of 854 is 170.8
+    assert chosen(1_000_000, 50) == (1_000, 200, 1_000)  # 20 k
+
+
+def test_the_rule_is_what_the_layer_is_built_with(monkeypatch):
+    asked = {}
+    layer = index_module.factorized_top_k.ScaNN
+
+    def spy(**settings):
+        asked.update(settings)
+        return layer(**settings)
+
+    monkeypatch.setattr(index_module.factorized_top_k, "ScaNN", spy)
+    build_index(_unit(np.random.default_rng(6), 400, 8), "scann", 3)
+    assert asked == {"k": 3, **dataclasses.asdict(choose_scann_settings(400, 3))}
+
+
+def test_the_estimate_is_logged_with_what_was_chosen(caplog):
+    rng = np.random.default_rng(7)
+    index = build_index(_unit(rng, 400, 8), "scann", 3)
+    with caplog.at_level("INFO", "idp_tf.retrieval.recall"):
+        recall = estimate_recall(index, _unit(rng, 30, 8), 3)
+    assert f"recall@3 {recall:.4f} on 30 queries" in caplog.text
+    assert "num_leaves=20" in caplog.text
 
 
 def test_k_above_the_catalogue_names_both():
