@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.base import BenchResult, Goal, run_worker
-from benchmarks.peer_scripts import index_search
+from benchmarks.peer_scripts import shared
 from benchmarks.peers import require_peers, run_peer
 from benchmarks.titles import read_titles
 
@@ -141,23 +141,23 @@ def measure(folder: str, step: str, vectors: int, sample: int, limit: float) -> 
     from idp_tf.retrieval import build_index
 
     place = Path(folder)
-    table = index_search.read_table(folder, vectors)
+    table = shared.read_table(folder, vectors)
     queries = np.load(place / "queries.npy")
     file = place / f"exact-{vectors}.npy"
     if not file.is_file():
         np.save(file, build_index(table, "exact", K).query(queries[:sample]).rows)
-    index, times = index_search.time_build(
+    index, times = shared.time_build(
         lambda: build_index(table, "scann" if step == "scann" else "exact", K)
     )
     asked = queries if step == "scann" else queries[:sample]
-    asking = index_search.time_queries(lambda block: index.query(block).rows, asked, limit)
+    asking = shared.time_queries(lambda block: index.query(block).rows, asked, limit)
     scale = len(queries) / len(asked)
     found = index.query(queries[:sample]).rows
     return {
         **times,
         **{name: asking[name] * scale for name in ("seconds for all", "CPU seconds for all")},
         "asked": asking["asked"],
-        "recall": index_search.recall_of(found, np.load(file)),
+        "recall": shared.recall_of(found, np.load(file)),
         "settings": str(index.scann or "–"),
     }
 

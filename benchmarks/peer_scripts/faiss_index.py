@@ -1,7 +1,7 @@
 """faiss IVF over the same vectors and queries, nprobe raised until it reaches the recall."""
 
 import faiss
-from index_search import run
+from shared import run
 
 K = 10
 LISTS_PER_ROOT = 4

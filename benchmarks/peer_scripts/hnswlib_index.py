@@ -1,7 +1,7 @@
 """hnswlib over the same vectors and queries, ef raised until it reaches the recall."""
 
 import hnswlib
-from index_search import run
+from shared import run
 
 K, M, CONSTRUCTION = 10, 16, 100
 

@@ -1,4 +1,4 @@
-"""What all indices are measured with: the same vectors, one rule for a knob, one clock.
+"""What all sides are measured with: one clock; for indices one rule for a knob, too.
 
 NumPy and the standard library only, so that the peers' interpreter can run it too.
 """
@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +18,19 @@ import numpy.typing as npt
 BLOCK = 10_000
 """Queries between two looks at the clock."""
 
+T = TypeVar("T")
 Rows = npt.NDArray[Any]
 Search = Callable[[npt.NDArray[np.float32]], Rows]
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float, float]:
+    """What ``work`` gives, the seconds it took, and the seconds of the CPU.
+
+    The CPU's tell more where the machine is shared; they count waiting threads that spin.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def read_table(folder: str, vectors: int) -> npt.NDArray[np.float32]:
@@ -53,12 +64,8 @@ def time_queries(search: Search, queries: npt.NDArray[np.float32], limit: float)
 
 def time_build(build: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """What ``build`` makes, and its seconds on the wall and of the CPU."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    built = build()
-    return built, {
-        "build": time.perf_counter() - wall,
-        "CPU seconds of build": time.process_time() - cpu,
-    }
+    built, wall, cpu = timed(build)
+    return built, {"build": wall, "CPU seconds of build": cpu}
 
 
 def least_knob(recall: Callable[[int], float], wanted: float, first: int, last: int) -> int:
