@@ -45,7 +45,9 @@ def scann_ranker(vectors: npt.NDArray[np.float32]) -> Ranker:
     num_items = len(vectors)
     settings = choose_scann_settings(num_items, 1)
     layer = factorized_top_k.ScaNN(
-        num_leaves=settings.num_leaves, num_leaves_to_search=settings.num_leaves_to_search
+        num_leaves=settings.num_leaves,
+        num_leaves_to_search=settings.num_leaves_to_search,
+        dimensions_per_block=settings.dimensions_per_block,
     )
     layer.index(tf.constant(vectors))
     # A ScaNN layer that was never asked cannot be saved.

@@ -21,7 +21,7 @@ Float32Array = npt.NDArray[np.float32]
 Int32Array = npt.NDArray[np.int32]
 
 BLOCK_SCORES: Final = 16_000_000
-"""Most scores that are held at once (64 MB): queries are asked in blocks of that size."""
+"""Most exact scores held at once (64 MB): queries are asked in blocks of that size."""
 
 BLOCK_QUERIES: Final = 1_024
 """Most queries in a block."""
@@ -96,7 +96,8 @@ class Index:
                 where="queries",
                 remedy="encode both with the same encoder",
             )
-        block = max(1, min(BLOCK_QUERIES, BLOCK_SCORES // max(1, self.num_vectors)))
+        # ScaNN does not hold the score of every vector, and splits a block between the cores.
+        block = BLOCK_QUERIES if self.method == "scann" else _exact_block(self.num_vectors)
         parts = [
             self._query_block(queries[start : start + block], k)
             for start in range(0, len(queries), block)
@@ -181,6 +182,7 @@ def _build_layer(vectors: Float32Array, k: int, scann: ScannSettings | None) -> 
             num_leaves=scann.num_leaves,
             num_leaves_to_search=scann.num_leaves_to_search,
             num_reordering_candidates=scann.num_reordering_candidates,
+            dimensions_per_block=scann.dimensions_per_block,
         )
     layer.index(tf.constant(vectors))
     # A ScaNN layer that was never asked cannot be saved.
@@ -191,8 +193,20 @@ def _build_layer(vectors: Float32Array, k: int, scann: ScannSettings | None) -> 
 def _exact_top_k(
     vectors: Float32Array, queries: Float32Array, k: int
 ) -> tuple[Float32Array, Int32Array]:
-    scores, rows = tf.math.top_k(tf.matmul(queries, vectors, transpose_b=True), k=k)
-    return scores.numpy(), rows.numpy()
+    block = _exact_block(len(vectors))
+    parts = [
+        tf.math.top_k(tf.matmul(queries[start : start + block], vectors, transpose_b=True), k=k)
+        for start in range(0, len(queries), block)
+    ]
+    return (
+        np.concatenate([part.values.numpy() for part in parts]),
+        np.concatenate([part.indices.numpy() for part in parts]),
+    )
+
+
+def _exact_block(num_vectors: int) -> int:
+    """Queries whose scores with every vector may be held at once."""
+    return max(1, min(BLOCK_QUERIES, BLOCK_SCORES // num_vectors))
 
 
 def _as_vectors(values: npt.ArrayLike, where: str) -> Float32Array:

@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 Pooling = Literal["cls", "mean"]
+EncoderDtype = Literal["float32", "bfloat16"]
 
 
 def encode_tokens(
@@ -42,7 +43,8 @@ def encode_tokens(
     states = backbone.embeddings_dropout(states, training=training)
     for layer in backbone.transformer_layers:
         states = layer(states, padding_mask=padding_mask, training=training)
-    return ops.normalize(ops.cast(_pool(states, padding_mask, pooling), "float32"), axis=-1)
+    # A sum over positions in bfloat16 would lose what the layers kept.
+    return ops.normalize(_pool(ops.cast(states, "float32"), padding_mask, pooling), axis=-1)
 
 
 def _pool(states: Any, padding_mask: Any | None, pooling: Pooling) -> Any:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from idp_tf.errors import MissingDataError, SettingsError
-from idp_tf.text.bert import Pooling, TitleVectors, encode_tokens
+from idp_tf.text.bert import EncoderDtype, Pooling, TitleVectors, encode_tokens
 from idp_tf.text.encoding import encode_in_batches
 from idp_tf.text.sources import keep_layers, load_bert
 from idp_tf.text.tokens import TitlePacker
@@ -123,7 +123,9 @@ class TextEncoder:
         fresh.mkdir(parents=True)
         self.backbone.save_to_preset(str(fresh))
         self.tokenizer.save_to_preset(str(fresh))
-        (fresh / _SETTINGS_FILE).write_text(json.dumps(self._settings(), indent=1) + "\n")
+        # Not among the settings of the fingerprint, in which the weights' bytes tell dtypes apart.
+        written = self._settings() | {"dtype": self.backbone.dtype_policy.name}
+        (fresh / _SETTINGS_FILE).write_text(json.dumps(written, indent=1) + "\n")
         if folder.exists():
             shutil.rmtree(folder)
         fresh.rename(folder)
@@ -142,7 +144,10 @@ class TextEncoder:
             )
         settings = json.loads(file.read_text())
         return cls(
-            keras_hub.models.BertBackbone.from_preset(str(folder)),
+            # One that was saved before there was a choice has none written down.
+            keras_hub.models.BertBackbone.from_preset(
+                str(folder), dtype=settings.get("dtype", "float32")
+            ),
             keras_hub.models.BertTokenizer.from_preset(str(folder)),
             pooling=settings["pooling"],
             title_length=settings["title_length"],
@@ -160,6 +165,7 @@ def build_text_encoder(
     pooling: Pooling = "mean",
     title_length: int = 64,
     kept_layers: int | None = None,
+    dtype: EncoderDtype = "float32",
 ) -> TextEncoder:
     """Loads a BERT and makes a ``TextEncoder`` of it.
 
@@ -169,6 +175,9 @@ def build_text_encoder(
         pooling: ``mean`` or ``cls``.
         title_length: Most positions of a title that are read.
         kept_layers: Keeps this many of the first transformer layers; ``None`` keeps all.
+        dtype: What the weights are kept and the layers computed in; vectors are pooled and
+            given in float32 either way. ``bfloat16`` is for encoding, not for tuning: its
+            8 bits are too few for a small step of the optimizer.
 
     Raises:
         MissingDependencyError: if ``minilm`` is named and not installed.
@@ -180,5 +189,9 @@ def build_text_encoder(
         >>> encoder.encode(["Acoustic guitar strings", "Green tea"]).shape  # doctest: +SKIP
         (2, 384)
     """
-    backbone, tokenizer = load_bert(encoder)
+    if dtype not in get_args(EncoderDtype):
+        raise SettingsError(
+            f"unknown dtype {dtype!r}", where="dtype", remedy="set float32 or bfloat16"
+        )
+    backbone, tokenizer = load_bert(encoder, dtype)
     return TextEncoder(keep_layers(backbone, kept_layers), tokenizer, pooling, title_length)

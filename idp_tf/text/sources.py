@@ -33,12 +33,13 @@ def find_minilm() -> Path:
     return folder
 
 
-def load_bert(encoder: str) -> tuple[Any, Any]:
+def load_bert(encoder: str, dtype: str = "float32") -> tuple[Any, Any]:
     """The KerasHub backbone and tokenizer that ``encoder`` names.
 
     Args:
         encoder: ``minilm``; a folder in Hugging Face format or saved by KerasHub; or any
             preset that KerasHub knows (a name, ``hf://…``, ``kaggle://…``).
+        dtype: What the weights are kept and the layers computed in.
 
     Returns:
         A ``keras_hub.models.BertBackbone`` and its ``BertTokenizer``.
@@ -58,7 +59,7 @@ def load_bert(encoder: str) -> tuple[Any, Any]:
         )
     try:
         return (
-            keras_hub.models.BertBackbone.from_preset(preset),
+            keras_hub.models.BertBackbone.from_preset(preset, dtype=dtype),
             keras_hub.models.BertTokenizer.from_preset(preset),
         )
     except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,6 +52,19 @@ def test_blocks_do_not_change_the_answer(monkeypatch):
     np.testing.assert_allclose(whole.scores, blocks.scores, atol=1e-6)
 
 
+def test_scann_is_asked_in_whole_blocks_however_many_vectors_there_are(monkeypatch):
+    rng = np.random.default_rng(1)
+    vectors, queries = _unit(rng, 400, 8), _unit(rng, 90, 8)
+    index = build_index(vectors, "scann", 4)
+    monkeypatch.setattr(index_module, "BLOCK_SCORES", 400)
+    monkeypatch.setattr(index_module, "BLOCK_QUERIES", 64)
+    asked = []
+    layer = index.layer
+    monkeypatch.setattr(index, "_layer", lambda q, k: asked.append(len(q)) or layer(q, k=k))
+    assert index.query(queries).rows.shape == (90, 4)
+    assert asked == [64, 26]
+
+
 @pytest.mark.parametrize("n", [16, 17, 100, 1500])
 def test_scann_is_near_exact_on_small_catalogues(n):
     rng = np.random.default_rng(n)
@@ -69,8 +84,12 @@ def test_scann_answers_short_queries_exactly_and_says_so(monkeypatch, caplog):
     vectors, queries = _unit(rng, 300, 8), _unit(rng, 20, 8)
     one_leaf = index_module.ScannSettings(17, 1, 100)
     monkeypatch.setattr(index_module, "choose_scann_settings", lambda n, k: one_leaf)
-    matches = build_index(vectors, "scann", 50).query(queries, 50)
+    index = build_index(vectors, "scann", 50)
+    matches = index.query(queries, 50)
     assert "answered exactly" in caplog.text
+    # Exact answers are worked out in blocks too: here of two queries.
+    monkeypatch.setattr(index_module, "BLOCK_SCORES", 2 * 300)
+    np.testing.assert_array_equal(matches.rows, index.query(queries, 50).rows)
     assert np.isfinite(matches.scores).all()
     assert all(len(set(rows)) == 50 for rows in matches.rows.tolist())
 
@@ -104,6 +123,40 @@ def test_the_rule_is_legal(n):
     chosen = choose_scann_settings(n, 10)
     assert 1 <= chosen.num_leaves_to_search <= chosen.num_leaves <= n
     assert 10 <= chosen.num_reordering_candidates <= n
+
+
+def test_the_rule_at_sizes_worked_out_by_hand():
+    def chosen(n, k):
+        rule = choose_scann_settings(n, k)
+        return rule.num_leaves, rule.num_leaves_to_search, rule.num_reordering_candidates
+
+    assert chosen(100, 10) == (10, 10, 100)  # all that there are
+    assert chosen(5_000, 10) == (71, 71, 200)  # searched whole
+    assert chosen(10_000, 10) == (100, 50, 200)  # 5,000 of 10,000
+    assert chosen(730_000, 10) == (854, 171, 200)  # a fifth of 854 is 170.8
+    assert chosen(1_000_000, 50) == (1_000, 200, 1_000)  # 20 k
+
+
+def test_the_rule_is_what_the_layer_is_built_with(monkeypatch):
+    asked = {}
+    layer = index_module.factorized_top_k.ScaNN
+
+    def spy(**settings):
+        asked.update(settings)
+        return layer(**settings)
+
+    monkeypatch.setattr(index_module.factorized_top_k, "ScaNN", spy)
+    build_index(_unit(np.random.default_rng(6), 400, 8), "scann", 3)
+    assert asked == {"k": 3, **dataclasses.asdict(choose_scann_settings(400, 3))}
+
+
+def test_the_estimate_is_logged_with_what_was_chosen(caplog):
+    rng = np.random.default_rng(7)
+    index = build_index(_unit(rng, 400, 8), "scann", 3)
+    with caplog.at_level("INFO", "idp_tf.retrieval.recall"):
+        recall = estimate_recall(index, _unit(rng, 30, 8), 3)
+    assert f"recall@3 {recall:.4f} on 30 queries" in caplog.text
+    assert "num_leaves=20" in caplog.text
 
 
 def test_k_above_the_catalogue_names_both():

@@ -58,6 +58,21 @@ def test_equal_titles_get_equal_vectors_and_case_is_ignored(tiny_bert):
     assert build_text_encoder(str(tiny_bert), title_length=12).encode([]).shape == (0, 16)
 
 
+def test_bfloat16_is_near_float32_and_survives_saving(tiny_bert, tmp_path):
+    whole = build_text_encoder(str(tiny_bert), title_length=12).encode(TITLES)
+    half = build_text_encoder(str(tiny_bert), title_length=12, dtype="bfloat16")
+    vectors = half.encode(TITLES)
+    assert {weight.dtype for weight in half.backbone.weights} == {"bfloat16"}
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert np.sum(whole * vectors, axis=1).min() > 0.99
+    assert np.abs(whole - vectors).max() > 1e-5
+    half.save(tmp_path / "saved")
+    np.testing.assert_array_equal(TextEncoder.load(tmp_path / "saved").encode(TITLES), vectors)
+    first = build_text_encoder(str(tiny_bert), title_length=12, kept_layers=1, dtype="bfloat16")
+    assert {weight.dtype for weight in first.backbone.weights} == {"bfloat16"}
+
+
 def test_kept_layers_are_the_first_ones(tiny_bert):
     whole = build_text_encoder(str(tiny_bert), title_length=12)
     first = build_text_encoder(str(tiny_bert), title_length=12, kept_layers=1)
@@ -164,6 +179,8 @@ def test_bad_settings_are_refused(tiny_bert, tmp_path):
         build_text_encoder(str(tiny_bert), title_length=64)
     with pytest.raises(SettingsError, match="unknown pooling 'max'"):
         build_text_encoder(str(tiny_bert), "max", 12)
+    with pytest.raises(SettingsError, match="unknown dtype 'float16'"):
+        build_text_encoder(str(tiny_bert), title_length=12, dtype="float16")
     with pytest.raises(MissingDataError, match=r"config\.json"):
         build_text_encoder(str(tmp_path))
     with pytest.raises(SettingsError, match="no_such_preset"):
