@@ -123,7 +123,7 @@ def _reach_goal(loss: str, ours: Row, theirs: Row) -> Goal:
 
 def _plain(folder: Path, smoke: bool) -> tuple[list[Row], list[Goal], list[str]]:
     """Part (c); the median of all epochs but the first, which traces."""
-    arguments = {"folder": str(folder), "epochs": 2 if smoke else 5}
+    arguments = {"folder": str(folder), "epochs": 2 if smoke else 8}
     with announced("our training and plain tf_keras, by turns"):
         found = run_worker("benchmarks.train_plain", arguments, threads=2, here=smoke)
     rows = [{"part": "c", **row} for row in found["rows"]]
