@@ -115,6 +115,8 @@ def measure_peer(
     }
 
 
-def run(*parts: Any) -> None:
+def run(
+    build: Callable[..., Any], knob_of: Callable[[Any, int], Search], knob: tuple[str, int, int]
+) -> None:
     """Measures with the arguments of the command line, and prints the row."""
-    print(json.dumps(measure_peer(*parts, json.loads(sys.argv[1]))))
+    print(json.dumps(measure_peer(build, knob_of, knob, json.loads(sys.argv[1]))))

@@ -31,6 +31,11 @@ from idp_tf.strategy import agreed, chiefs_folder, is_asynchronous, is_chief, to
 
 MONITOR = "val_ndcg@10"
 
+_MOMENTUM = 0.9
+# Gradients that come late act as momentum, so Adam is to add less (Mitliagkas et al. 2016,
+# "Asynchrony begets momentum"); what was measured stands in docs/distributed.md.
+_ASYNCHRONOUS_MOMENTUM = 0.5
+
 # What TensorFlow raises on files that are cut short or not its own.
 _DAMAGE = (tf.errors.OpError, AssertionError, LookupError, OSError, RuntimeError, ValueError)
 
@@ -111,7 +116,10 @@ def train(
     """
     strategy = model.distribute_strategy
     with strategy.scope():
-        model.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
+        momentum = _ASYNCHRONOUS_MOMENTUM if is_asynchronous(strategy) else _MOMENTUM
+        model.compile(
+            optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate, beta_1=momentum)
+        )
         model.optimizer.build(model.trainable_variables)
     keeper = _Keeper(model, Path(folder), settings, validate, name)
     state = keeper.restore()
