@@ -127,9 +127,15 @@ class TrainingBatches:
                 epoch += 1
 
         spec = tf.TensorSpec([None, None], tf.int32)
-        return tf.data.Dataset.from_generator(
-            stream, output_signature=dict.fromkeys(FIELDS, spec)
-        ).prefetch(4)
+        # There is nothing to tune here, and tf.data's tuning thread sleeps ever longer, from
+        # 10 ms to 60 s: whoever drops the stream waits for the end of such a sleep.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return (
+            tf.data.Dataset.from_generator(stream, output_signature=dict.fromkeys(FIELDS, spec))
+            .prefetch(4)
+            .with_options(options)
+        )
 
     def _key(
         self, users: npt.NDArray[np.int64], items: npt.NDArray[np.integer]

@@ -103,6 +103,12 @@ def test_the_stream_begins_at_the_epoch_asked_for():
             np.testing.assert_array_equal(found[name], array)
 
 
+def test_dropping_the_stream_waits_for_no_tuning():
+    """tf.data's tuning thread is only joined at the end of a sleep of up to a minute."""
+    batches = TrainingBatches(make_sequences([[1, 2, 3, 4, 5]]), NUM_ITEMS)
+    assert batches.dataset().options().autotune.enabled is False
+
+
 def test_a_user_who_touched_everything_is_named():
     with pytest.raises(DataError, match="user 0 has touched all 3 items"):
         TrainingBatches(make_sequences([[1, 2, 3, 1, 2]]), 3)
