@@ -243,11 +243,15 @@ def find_versions() -> dict[str, str]:
 
 def _print(name: str, result: BenchResult) -> None:
     console = Console()
-    columns = list(dict.fromkeys(column for row in result.rows for column in row))
-    table = Table(*columns, title=f"idp-tf bench {name}")
+    # Rows of other columns get a table of their own: one for all would be too wide to read.
+    kinds: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in result.rows:
-        table.add_row(*(_shown(row.get(column, "")) for column in columns))
-    console.print(table)
+        kinds.setdefault(tuple(row), []).append(row)
+    for columns, rows in kinds.items():
+        table = Table(*columns, title=f"idp-tf bench {name}")
+        for row in rows:
+            table.add_row(*(_shown(row[column]) for column in columns))
+        console.print(table)
     for goal in result.goals:
         verdict = "[green]met[/]" if goal.met else "[red]missed[/]"
         console.print(f"{goal.name}: {_shown(goal.value)}, goal {goal.goal}: {verdict}")

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.base import BenchResult, Goal, run_worker
+from benchmarks.base import BenchResult, Curve, Goal, run_worker
 from benchmarks.peer_scripts import shared
 from benchmarks.peers import require_peers, run_peer
 from benchmarks.titles import read_titles
@@ -31,6 +31,7 @@ GROWTH: Final = (10_000, 100_000, 1_000_000)
 THREADS: Final = 2
 RECALL: Final = 0.95
 LIMIT, GROWTH_LIMIT = 180.0, 20.0
+GROWN: Final = "scann, growth"
 _JITTER: Final = 0.35
 _BLOCK: Final = 50_000
 
@@ -52,11 +53,11 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
             ]
         limited = sizes | {"limit": GROWTH_LIMIT}
         grown = [
-            _ours("scann", limited | {"vectors": size}, queries, here=smoke)
-            | {"index": "scann, growth"}
+            _ours("scann", limited | {"vectors": size}, queries, here=smoke) | {"index": GROWN}
             for size in growth
         ]
-    return BenchResult([*rows, *grown], () if smoke else _judge(*rows))
+    curve = Curve("vectors", ("build", "microseconds a query"), {"index": GROWN})
+    return BenchResult([*rows, *grown], () if smoke else _judge(*rows), curve=curve)
 
 
 def _judge(exact: Any, scann: Any, *peers: Any) -> list[Goal]:

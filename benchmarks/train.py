@@ -4,7 +4,7 @@
 that something is learned from; both learn from the same ones. (b) CPU seconds to the validation
 NDCG@10 that RecBole has after 2 epochs, both judged by our evaluation: all users, all items but
 those of the user's training. (c) On the five source domains, two threads: targets a wall second
-against tf_keras with dense Adam and the same length buckets, with the NDCG@10 of both.
+against tf_keras with dense Adam and the same length buckets, with the best NDCG@10 of both.
 Needs ``make bench-peers`` and the data.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.base import BenchResult, Goal, announced, run_worker
 from benchmarks.domains import SOURCES, Prepared, require_data, write_domains
 from benchmarks.peers import require_peers, run_peer
-from benchmarks.train_plain import OURS, PLAIN
+from benchmarks.train_plain import OURS, PATIENCE, PLAIN
 
 LOSSES: Final = ("BPR", "CE")
 """RecBole with our loss and one negative is what goals are judged by; CE is its default."""
@@ -28,6 +28,7 @@ BATCHES: Final = (64, 256)
 _MOST_EPOCHS: Final = 200
 _ONE_DOMAIN: Final = "ml-100k"
 _TURNS: Final = 3
+_PLAIN_EPOCHS: Final = 16
 
 Row = dict[str, Any]
 
@@ -122,15 +123,14 @@ def _reach_goal(loss: str, ours: Row, theirs: Row) -> Goal:
 
 
 def _plain(folder: Path, smoke: bool) -> tuple[list[Row], list[Goal], list[str]]:
-    """Part (c); the median of all epochs but the first, which traces."""
-    arguments = {"folder": str(folder), "epochs": 2 if smoke else 8}
+    """Part (c); the median of the epochs of both but the first, which traces."""
+    arguments = {"folder": str(folder), "epochs": 2 if smoke else _PLAIN_EPOCHS}
     with announced("our training and plain tf_keras, by turns"):
         found = run_worker("benchmarks.train_plain", arguments, threads=2, here=smoke)
     rows = [{"part": "c", **row} for row in found["rows"]]
+    shared = [row for row in rows if 1 < row["epoch"] <= found["epochs of both"]]
     rate = {
-        name: float(
-            np.median([_rate(row) for row in rows if row["trainer"] == name and row["epoch"] > 1])
-        )
+        name: float(np.median([_rate(row) for row in shared if row["trainer"] == name]))
         for name in (OURS, PLAIN)
     }
     ratio, (low, high) = rate[OURS] / rate[PLAIN], found["interval"]
@@ -139,7 +139,7 @@ def _plain(folder: Path, smoke: bool) -> tuple[list[Row], list[Goal], list[str]]
         [
             Goal("(c) targets a second by plain tf_keras'", "at least 3", ratio, ratio >= 3),
             Goal(
-                "(c) validation NDCG@10 after the last epoch, ours less plain tf_keras'",
+                "(c) validation NDCG@10 of the best epoch, ours less plain tf_keras'",
                 "at least 0",
                 found["difference"],
                 found["difference"] >= 0,
@@ -147,8 +147,10 @@ def _plain(folder: Path, smoke: bool) -> tuple[list[Row], list[Goal], list[str]]
         ],
         [
             f"(c) {found['targets']:,} targets an epoch; medians {rate[OURS]:,.0f} and "
-            f"{rate[PLAIN]:,.0f} a second; the difference of NDCG@10 over {found['users']:,} "
-            f"users has the 95 % interval {low:.4f} … {high:.4f}."
+            f"{rate[PLAIN]:,.0f} a second; best epochs {found['best'][OURS]} and "
+            f"{found['best'][PLAIN]}, of at most {_PLAIN_EPOCHS} with patience {PATIENCE}; the "
+            f"difference of NDCG@10 over {found['users']:,} users has the 95 % interval "
+            f"{low:.4f} … {high:.4f}."
         ],
     )
 

@@ -115,6 +115,8 @@ def _train(
     )
     model = SASRec(prepared.num_items, seed=seed)
     model.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
+    # As in idp_tf.models.training: variables that appear in the first step have it traced twice.
+    model.optimizer.build(model.trainable_variables)
     model.fit(
         batches.dataset(),
         steps_per_epoch=batches.steps_per_epoch,

@@ -24,6 +24,7 @@ from idp_tf.models import SASRec
 from idp_tf.optimizers import LazyAdam
 
 OURS, PLAIN = "ours", "plain tf_keras"
+PATIENCE = 5
 _SETTINGS = load_settings("standard")
 
 
@@ -64,7 +65,7 @@ class _Validation:
 
 
 def measure(folder: str, epochs: int) -> dict[str, Any]:
-    """Wall seconds and validation NDCG@10 of each epoch of both."""
+    """Wall seconds and validation NDCG@10 of each epoch of both, each until it rises no more."""
     prepared = Prepared.load(folder)
     batches = TrainingBatches(
         prepared.sequences,
@@ -74,25 +75,35 @@ def measure(folder: str, epochs: int) -> dict[str, Any]:
     )
     validate = _Validation(prepared)
     models = _models(prepared.num_items)
+    # What is best so far: its epoch, and NDCG@10 of each user.
+    best: dict[str, tuple[int, npt.NDArray[np.float64]]] = {}
     rows = []
-    for epoch in range(epochs):
-        values = {}
-        for name, model in models.items():
-            seconds = _train_epoch(model, batches, epoch)
-            values[name] = validate(model)
-            rate = batches.num_targets / seconds
-            row = {"trainer": name, "epoch": epoch + 1, "seconds": seconds}
-            ndcg = float(values[name].mean())
+    for epoch in range(1, epochs + 1):
+        for name in list(models):
+            seconds = _train_epoch(models[name], batches, epoch - 1)
+            values = validate(models[name])
+            rate, ndcg = batches.num_targets / seconds, float(values.mean())
+            row = {"trainer": name, "epoch": epoch, "seconds": seconds}
             rows.append({**row, "targets a second": rate, "ndcg@10": ndcg})
-    p, difference, interval = paired_test(values[OURS], values[PLAIN])
+            if name not in best or ndcg > best[name][1].mean():
+                best[name] = epoch, values
+            elif epoch - best[name][0] >= PATIENCE:
+                del models[name]
+    p, difference, interval = paired_test(best[OURS][1], best[PLAIN][1])
     return {
         "rows": rows,
+        "best": {name: epoch for name, (epoch, _) in best.items()},
+        "epochs of both": min(_epochs(rows, name) for name in best),
         "targets": batches.num_targets,
         "p": p,
         "difference": difference,
         "interval": interval,
         "users": len(validate.users),
     }
+
+
+def _epochs(rows: list[dict[str, Any]], trainer: str) -> int:
+    return sum(row["trainer"] == trainer for row in rows)
 
 
 def _models(num_items: int) -> dict[str, Any]:
