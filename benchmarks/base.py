@@ -248,7 +248,9 @@ def _print(name: str, result: BenchResult) -> None:
     for row in result.rows:
         kinds.setdefault(tuple(row), []).append(row)
     for columns, rows in kinds.items():
-        table = Table(*columns, title=f"idp-tf bench {name}")
+        table = Table(title=f"idp-tf bench {name}")
+        for column in columns:
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(_shown(row[column]) for column in columns))
         console.print(table)
