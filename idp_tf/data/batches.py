@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Int32Array, Sequences
+from idp_tf.data.stream import stream_batches
 from idp_tf.errors import DataError
 
 if TYPE_CHECKING:
@@ -127,15 +128,7 @@ class TrainingBatches:
                 epoch += 1
 
         spec = tf.TensorSpec([None, None], tf.int32)
-        # There is nothing to tune here, and tf.data's tuning thread sleeps ever longer, from
-        # 10 ms to 60 s: whoever drops the stream waits for the end of such a sleep.
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        return (
-            tf.data.Dataset.from_generator(stream, output_signature=dict.fromkeys(FIELDS, spec))
-            .prefetch(4)
-            .with_options(options)
-        )
+        return stream_batches(stream, dict.fromkeys(FIELDS, spec), ahead=4)
 
     def _key(
         self, users: npt.NDArray[np.int64], items: npt.NDArray[np.integer]

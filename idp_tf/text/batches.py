@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from idp_tf.data.stream import stream_batches
 from idp_tf.errors import SettingsError
 from idp_tf.text.neighbours import NO_NEIGHBOUR
 from idp_tf.text.objectives import allowed_negatives
@@ -213,4 +214,4 @@ class TuningBatches:
             "allowed": tf.TensorSpec((size, 2 * size), tf.bool),
             "untuned": tf.TensorSpec((2 * size, self._untuned.shape[1]), tf.float32),
         }
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+        return stream_batches(batches, signature, ahead=2)
