@@ -96,7 +96,7 @@ class Index:
                 where="queries",
                 remedy="encode both with the same encoder",
             )
-        # ScaNN does not hold the score of every vector, and splits a block between the cores.
+        # ScaNN does not hold the score of every vector; a larger block costs less a query.
         block = BLOCK_QUERIES if self.method == "scann" else _exact_block(self.num_vectors)
         parts = [
             self._query_block(queries[start : start + block], k)
