@@ -24,16 +24,16 @@ def alone(tmp_path_factory):
     return folder
 
 
-def assert_same_training(folder: Path, alone: Path) -> None:
+def assert_same_training(folder: Path, alone: Path, atol: float = 1e-5) -> None:
     """What the model answers; the bias of attention's keys has no say in it, and wanders."""
     ours, theirs = load_model(folder / "model"), load_model(alone / "model")
-    np.testing.assert_allclose(ours.item_vectors(), theirs.item_vectors(), atol=1e-5, rtol=0)
+    np.testing.assert_allclose(ours.item_vectors(), theirs.item_vectors(), atol=atol, rtol=0)
     np.testing.assert_allclose(
-        ours.encode_users(HISTORIES), theirs.encode_users(HISTORIES), atol=1e-5, rtol=0
+        ours.encode_users(HISTORIES), theirs.encode_users(HISTORIES), atol=atol, rtol=0
     )
     loss, expected = (json.loads((f / "result.json").read_text()) for f in (folder, alone))
     np.testing.assert_allclose(
-        loss["state"]["history"]["loss"], expected["state"]["history"]["loss"], atol=1e-5
+        loss["state"]["history"]["loss"], expected["state"]["history"]["loss"], atol=atol
     )
     assert loss["state"]["history"]["val_ndcg@10"] == expected["state"]["history"]["val_ndcg@10"]
 
@@ -82,4 +82,5 @@ def test_a_killed_worker_comes_back_and_the_training_ends_as_undisturbed(tmp_pat
         for task in TWO_WORKERS:
             assert cluster.wait(task, 100) == 0, cluster.tail(task)
         assert "goes on after epoch" in cluster.log(TWO_WORKERS[0]).read_text()
-    assert_same_training(folder, tmp_path / "alone")
+    # Through 40 epochs Adam makes more of what sums in another order differ by.
+    assert_same_training(folder, tmp_path / "alone", atol=5e-5)
