@@ -188,7 +188,7 @@ def run_process(program: Sequence[str], arguments: Mapping[str, Any], threads: i
     count = str(threads)
     environment = os.environ | {
         "TF_NUM_INTRAOP_THREADS": count,
-        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_NUM_INTEROP_THREADS": count,
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,

@@ -19,7 +19,7 @@ from idp_tf.evaluation.protocol import FULL, evaluate
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import ndcg
 from idp_tf.models import SASRec
-from idp_tf.optimizers import LazyAdam
+from idp_tf.models.training import compile_model
 
 
 class _Clock(tf_keras.callbacks.Callback):
@@ -114,9 +114,7 @@ def _train(
         prepared.sequences, prepared.num_items, batch_size=batch_size, seed=seed
     )
     model = SASRec(prepared.num_items, seed=seed)
-    model.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
-    # As in idp_tf.models.training: variables that appear in the first step have it traced twice.
-    model.optimizer.build(model.trainable_variables)
+    compile_model(model, settings)
     model.fit(
         batches.dataset(),
         steps_per_epoch=batches.steps_per_epoch,

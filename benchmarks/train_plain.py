@@ -21,7 +21,7 @@ from idp_tf.evaluation.protocol import evaluate
 from idp_tf.evaluation.significance import paired_test
 from idp_tf.metrics import user_ndcg
 from idp_tf.models import SASRec
-from idp_tf.optimizers import LazyAdam
+from idp_tf.models.training import compile_model
 
 OURS, PLAIN = "ours", "plain tf_keras"
 PATIENCE = 5
@@ -111,7 +111,7 @@ def _models(num_items: int) -> dict[str, Any]:
     settings = _SETTINGS.pretrain
     tf_keras.utils.set_random_seed(0)
     ours, plain = SASRec(num_items), PlainSASRec(num_items)
-    ours.compile(optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate))
+    compile_model(ours, settings)
     plain.compile(optimizer=tf_keras.optimizers.Adam(settings.learning_rate))
     return {OURS: ours, PLAIN: plain}
 

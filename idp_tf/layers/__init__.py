@@ -3,6 +3,7 @@
 from idp_tf.layers.attention import CausalSelfAttention
 from idp_tf.layers.dropout import CountedDropout
 from idp_tf.layers.embedding import ItemEmbedding
+from idp_tf.layers.normalization import LayerNorm
 from idp_tf.layers.seeds import derive_seed
 from idp_tf.layers.transformer import CausalTransformer
 
@@ -11,5 +12,6 @@ __all__ = [
     "CausalTransformer",
     "CountedDropout",
     "ItemEmbedding",
+    "LayerNorm",
     "derive_seed",
 ]

@@ -9,6 +9,7 @@ import tf_keras
 
 from idp_tf.layers.attention import CausalSelfAttention
 from idp_tf.layers.dropout import CountedDropout
+from idp_tf.layers.normalization import LayerNorm
 from idp_tf.layers.seeds import derive_seed
 
 
@@ -74,7 +75,7 @@ class CausalTransformer(tf_keras.layers.Layer):
             )
             for i in range(self.num_layers)
         ]
-        self.output_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8, name="output_norm")
+        self.output_norm = LayerNorm(epsilon=1e-8, name="output_norm")
         super().build(input_shape)
 
     def call(
@@ -86,7 +87,7 @@ class CausalTransformer(tf_keras.layers.Layer):
         hidden = self.input_dropout(inputs + recent_last, training=training)
         for block in self.blocks:
             hidden = block(hidden, padding_mask, training=training)
-        return self.output_norm(hidden)
+        return self.output_norm(hidden, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
@@ -110,12 +111,12 @@ class _TransformerBlock(tf_keras.layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         width = int(input_shape[-1])
         glorot = tf_keras.initializers.GlorotUniform
-        self.attention_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
+        self.attention_norm = LayerNorm(epsilon=1e-8)
         self.attention = CausalSelfAttention(
             self.num_heads, self.dropout, derive_seed(self.seed, 0)
         )
         self.attention_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 1))
-        self.network_norm = tf_keras.layers.LayerNormalization(epsilon=1e-8)
+        self.network_norm = LayerNorm(epsilon=1e-8)
         self.inner = tf_keras.layers.Dense(
             width, activation="relu", kernel_initializer=glorot(derive_seed(self.seed, 2))
         )
@@ -129,7 +130,9 @@ class _TransformerBlock(tf_keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
     ) -> tf.Tensor:
-        attended = self.attention(self.attention_norm(inputs), padding_mask, training=training)
+        normal = self.attention_norm(inputs, training=training)
+        attended = self.attention(normal, padding_mask, training=training)
         hidden = inputs + self.attention_dropout(attended, training=training)
-        inner = self.inner_dropout(self.inner(self.network_norm(hidden)), training=training)
+        normal = self.network_norm(hidden, training=training)
+        inner = self.inner_dropout(self.inner(normal), training=training)
         return hidden + self.outer_dropout(self.outer(inner), training=training)

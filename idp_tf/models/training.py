@@ -36,6 +36,10 @@ _MOMENTUM = 0.9
 # "Asynchrony begets momentum"); what was measured stands in docs/distributed.md.
 _ASYNCHRONOUS_MOMENTUM = 0.5
 
+# Steps between two looks of Python at the training, which cost as much as some matrix products.
+# Replicas take one: in a loop, workers may gather the rows of two gradients in different orders.
+_STEPS_AT_ONCE = 16
+
 # What TensorFlow raises on files that are cut short or not its own.
 _DAMAGE = (tf.errors.OpError, AssertionError, LookupError, OSError, RuntimeError, ValueError)
 
@@ -77,6 +81,25 @@ class TrainingState:
         return False
 
 
+def compile_model(model: SequenceModel, settings: TrainSettings) -> None:
+    """Compiles a model as ``train`` has it: LazyAdam, built, and several steps in one call.
+
+    Args:
+        model: Made under its strategy's scope.
+        settings: Learning rate, and how many times faster the item embeddings learn.
+    """
+    strategy = model.distribute_strategy
+    alone = strategy.num_replicas_in_sync == 1
+    with strategy.scope():
+        momentum = _ASYNCHRONOUS_MOMENTUM if is_asynchronous(strategy) else _MOMENTUM
+        model.compile(
+            optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate, beta_1=momentum),
+            steps_per_execution=_STEPS_AT_ONCE if alone else 1,
+        )
+        # Variables that appear in the first step would have it traced twice.
+        model.optimizer.build(model.trainable_variables)
+
+
 def train(
     model: SequenceModel,
     batches: TrainingBatches,
@@ -114,13 +137,8 @@ def train(
         ClusterError: if another process of the cluster is gone, but for a worker of a
             ``ParameterServerStrategy``, without which training goes on.
     """
+    compile_model(model, settings)
     strategy = model.distribute_strategy
-    with strategy.scope():
-        momentum = _ASYNCHRONOUS_MOMENTUM if is_asynchronous(strategy) else _MOMENTUM
-        model.compile(
-            optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate, beta_1=momentum)
-        )
-        model.optimizer.build(model.trainable_variables)
     keeper = _Keeper(model, Path(folder), settings, validate, name)
     state = keeper.restore()
     if not state.stopped:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
-from idp_tf.layers import CausalSelfAttention, CausalTransformer, CountedDropout
+from idp_tf.layers import CausalSelfAttention, CausalTransformer, CountedDropout, LayerNorm
 
 
 def test_dropout_keeps_the_mean_and_drops_the_rate():
@@ -34,6 +35,24 @@ def test_dropout_does_nothing_without_training():
 def test_dropout_refuses_impossible_rates(rate):
     with pytest.raises(ValueError, match="rate"):
         CountedDropout(rate)
+
+
+def test_layer_norm_has_the_values_and_gradients_of_keras():
+    rng = np.random.default_rng(0)
+    values = tf.constant(rng.normal(2.0, 3.0, (4, 5, 8)).astype(np.float32))
+    weights = [rng.normal(size=8).astype(np.float32) for _ in range(2)]
+    upstream = tf.constant(rng.normal(size=(4, 5, 8)).astype(np.float32))
+    found = []
+    for layer in (LayerNorm(epsilon=1e-8), tf_keras.layers.LayerNormalization(epsilon=1e-8)):
+        layer.build(values.shape)
+        layer.set_weights(weights)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            out = layer(values, training=True)
+        gradients = tape.gradient(out, [values, layer.gamma, layer.beta], upstream)
+        found.append([out, *gradients, layer(values)])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def _softmax(scores):
