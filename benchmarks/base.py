@@ -139,10 +139,6 @@ def run_bench(
         notes = (*result.notes, "A smoke run; its times say nothing.")
         result = replace(result, goals=(), notes=notes)
     _print(name, result)
-    if plot_file is not None:
-        if result.curve is None:
-            raise SettingsError(f"{name} has no curve to draw", where="--plot")
-        draw_curve(result.rows, result.curve, f"idp-tf bench {name}", plot_file)
     if json_file is not None:
         content = {
             "bench": name,
@@ -154,6 +150,10 @@ def run_bench(
             "notes": list(result.notes),
         }
         json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if plot_file is not None:
+        if result.curve is None:
+            raise SettingsError(f"{name} has no curve to draw", where="--plot")
+        draw_curve(result.rows, result.curve, f"idp-tf bench {name}", plot_file)
     return result
 
 

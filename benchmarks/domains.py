@@ -17,6 +17,15 @@ from idp_tf.data.sequences import Sequences
 from idp_tf.errors import MissingDataError
 
 SOURCES = ("grocery", "home", "movies", "books", "electronics")
+TARGET = "office"
+SMOKE_SETTINGS = (
+    "pretrain.epochs=1",
+    "matcher.min_interactions=5",
+    "matcher.kept_layers=1",
+    "matcher.title_length=8",
+    "matcher.batch_size=16",
+)
+"""What makes the workflow's stages short on the built-in catalogue."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,19 @@ def require_data(data: Path | None, smoke: bool) -> None:
             "this benchmark measures on real domains",
             remedy="give their folder by --data; --smoke tries it on the built-in sample",
         )
+
+
+def find_domains(data: Path | None, folder: Path) -> tuple[Path, tuple[str, ...], str]:
+    """Data folder, sources and target of a whole run; without data the built-in catalogue's.
+
+    Args:
+        data: The data folder, if there is one.
+        folder: Where the built-in catalogue is written if not.
+    """
+    if data is not None:
+        return data, SOURCES, TARGET
+    write_sample_catalogue(folder, seed=0)
+    return folder, SOURCE_NAMES, TARGET_NAME
 
 
 def write_domains(data: Path | None, names: tuple[str, ...], folder: Path) -> Prepared:

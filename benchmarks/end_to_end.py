@@ -17,20 +17,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.base import ROOT, BenchResult, Goal
-from benchmarks.domains import SOURCES, require_data
-from idp_tf.data.sample import SOURCE_NAMES, TARGET_NAME, write_sample_catalogue
+from benchmarks.domains import SMOKE_SETTINGS, find_domains, require_data
 from idp_tf.errors import IdpError
 
 LIMIT: Final = 40.0
 _KIB: Final = 2**20
 _SMOKE: Final = (
-    "pretrain.epochs=1",
+    *SMOKE_SETTINGS,
     "fine_tune.epochs=1",
     "matcher.steps=2",
-    "matcher.min_interactions=5",
-    "matcher.kept_layers=1",
-    "matcher.title_length=8",
-    "matcher.batch_size=16",
     "systems=[sasrec,idp]",
 )
 
@@ -40,11 +35,9 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
     require_data(data, smoke)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if data is None:
-            write_sample_catalogue(folder / "catalogue", seed=0)
-        sources, target = (SOURCE_NAMES, TARGET_NAME) if data is None else (SOURCES, "office")
+        domains = find_domains(data, folder / "catalogue")
         begun = time.monotonic()
-        _run(data or folder / "catalogue", sources, target, folder / "workdir", smoke)
+        _run(*domains, folder / "workdir", smoke)
         seconds = time.monotonic() - begun
         report = json.loads((folder / "workdir" / "report.json").read_text())
     rows = sum_up(report["stages"], seconds)

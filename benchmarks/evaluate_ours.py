@@ -43,26 +43,23 @@ def measure(folder: str, rounds: int) -> dict[str, float]:
 
 
 def _full(prepared: Prepared, scorer: Scorer) -> Any:
-    return evaluate(
-        scorer,
-        prepared.sequences,
-        split="test",
-        num_items=prepared.num_items,
-        protocols=(FULL,),
-        block=_BLOCK,
-    )[FULL]
+    return _rank(prepared, scorer, FULL)
 
 
 def _sampled(prepared: Prepared, scorer: Scorer) -> Any:
     """The draw of the negatives counts, as it does in RecBole's."""
-    protocol = f"sampled-{_NEGATIVES}"
+    negatives = sample_negatives(prepared.sequences, prepared.num_items, _NEGATIVES, 0)
+    return _rank(prepared, scorer, f"sampled-{_NEGATIVES}", negatives)
+
+
+def _rank(prepared: Prepared, scorer: Scorer, protocol: str, negatives: Any = None) -> Any:
     return evaluate(
         scorer,
         prepared.sequences,
         split="test",
         num_items=prepared.num_items,
         protocols=(protocol,),
-        negatives=sample_negatives(prepared.sequences, prepared.num_items, _NEGATIVES, 0),
+        negatives=negatives,
         block=_BLOCK,
     )[protocol]
 

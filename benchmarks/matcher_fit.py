@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.base import ROOT, BenchResult, Curve, Goal, run_worker
-from benchmarks.domains import SOURCES, require_data
+from benchmarks.domains import SMOKE_SETTINGS, find_domains, require_data
 
 WORKDIR: Final = ROOT / ".bench-workdir"
 ITEMS: Final = 25_000
@@ -29,14 +29,7 @@ THREADS: Final = 2
 _POINTS_A_PASS: Final = 2
 # Some 25,000 items are left of those with 9 interactions when a tenth and its namesakes are out.
 _FULL: Final = ("matcher.min_interactions=9", f"matcher.max_items={ITEMS}")
-_SMOKE: Final = (
-    "pretrain.epochs=1",
-    "matcher.min_interactions=5",
-    "matcher.kept_layers=1",
-    "matcher.title_length=8",
-    "matcher.batch_size=16",
-    "matcher.max_items=64",
-)
+_SMOKE: Final = (*SMOKE_SETTINGS, "matcher.max_items=64")
 
 
 def bench(smoke: bool, data: Path | None) -> BenchResult:
@@ -152,13 +145,11 @@ class _Curve:
 
 def _build_run(data: str | None, workdir: Path, smoke: bool) -> Any:
     from idp_tf.config import load_settings
-    from idp_tf.data.sample import SOURCE_NAMES, TARGET_NAME, write_sample_catalogue
     from idp_tf.workflow.run import Run, RunConfig
 
-    folder = Path(data or workdir / "catalogue")
-    if data is None:
-        write_sample_catalogue(folder, seed=0)
-    sources, target = (SOURCE_NAMES, TARGET_NAME) if data is None else (SOURCES, "office")
+    folder, sources, target = find_domains(
+        None if data is None else Path(data), workdir / "catalogue"
+    )
     settings = load_settings("quick", overrides=_SMOKE if smoke else _FULL, seed=0)
     return Run(workdir, RunConfig(data=folder, sources=sources, target=target, settings=settings))
 

@@ -74,7 +74,7 @@ class LazyAdam(tf_keras.optimizers.Adam):
             momentum.scatter_update(tf.IndexedSlices(new_momentum, rows))
             velocity.scatter_update(tf.IndexedSlices(new_velocity, rows))
             change = rate * self.row_rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
-            # Ten times faster than ``scatter_sub``.
+            # Four times as fast as ``scatter_sub``, the reading counted.
             variable.scatter_update(tf.IndexedSlices(tf.gather(variable, rows) - change, rows))
             return [start + _ROWS_AT_ONCE]
 

@@ -10,10 +10,10 @@ import tf_keras
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
 class LayerNorm(tf_keras.layers.LayerNormalization):
-    """``LayerNormalization`` over the last axis whose training step takes half as long.
+    """``LayerNormalization`` over the last axis, differentiated in closed form.
 
     Keras's own, at an epsilon too small for its fused kernel, is differentiated operation by
-    operation, some thirty passes over the activations; in closed form it takes ten. Outside of
+    operation, in many more passes over the activations (docs/performance.md). Outside of
     training it is Keras's own, so exports hold nothing else.
 
     Shapes: (batch, length, dim) in, the same out.
