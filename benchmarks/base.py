@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from idp_tf.errors import IdpError, SettingsError
+from idp_tf.machine import thread_counts
 
 BENCHES: Final = (
     "train",
@@ -186,9 +187,10 @@ def run_process(program: Sequence[str], arguments: Mapping[str, Any], threads: i
         IdpError: if it failed; the message holds the end of what it said.
     """
     count = str(threads)
+    within, between = thread_counts(threads)
     environment = os.environ | {
-        "TF_NUM_INTRAOP_THREADS": count,
-        "TF_NUM_INTEROP_THREADS": count,
+        "TF_NUM_INTRAOP_THREADS": str(within),
+        "TF_NUM_INTEROP_THREADS": str(between),
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,

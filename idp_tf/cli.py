@@ -14,6 +14,7 @@ import typer
 
 from idp_tf import IdpError, __version__
 from idp_tf.errors import SettingsError, requires_extra
+from idp_tf.machine import restart_with_huge_pages, set_thread_counts
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -248,6 +249,7 @@ def experiment(
 ) -> None:
     """One table or figure of the paper, on the domains at hand."""
     _show_log()
+    set_thread_counts()
     from idp_tf.experiments import run_experiment
 
     run_experiment(
@@ -293,6 +295,12 @@ def _main(
         raise typer.Exit
 
 
+def start() -> None:
+    """The command ``idp-tf`` in a process of its own."""
+    restart_with_huge_pages()
+    main()
+
+
 def main() -> None:
     """Runs the command; errors of the package become one message and exit code 2."""
     try:
@@ -315,6 +323,7 @@ def _new_run(
     strategy: Strategy = Strategy.none,
 ) -> Run:
     _show_log()
+    set_thread_counts()
     from idp_tf.config import load_settings
     from idp_tf.workflow.run import Run, RunConfig
 
@@ -329,6 +338,7 @@ def _new_run(
 @contextmanager
 def _old_run(workdir: Path, rebuild: bool, strategy: Strategy = Strategy.none) -> Iterator[Run]:
     _show_log()
+    set_thread_counts()
     from idp_tf.workflow.run import load_run
 
     joined = _join_cluster(strategy)
@@ -374,4 +384,4 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -28,6 +28,7 @@ ROOMS: Final = {
     "idp_tf.errors": ("foundation", 0),
     "idp_tf.config": ("foundation", 0),
     "idp_tf.metrics": ("foundation", 0),
+    "idp_tf.machine": ("foundation", 0),
     "idp_tf.cluster": ("strategy", 1),
     "idp_tf.strategy": ("strategy", 1),
     "idp_tf.data.schema": ("foundation", 0),

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Int32Array]
 
-_BUCKETS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FIELDS = ("item_ids", "positive_ids", "negative_ids")
 
 
@@ -47,7 +46,7 @@ class TrainingBatches:
         >>> batches = TrainingBatches(s, num_items=9, batch_size=2, max_length=4)
         >>> batch = next(batches.epoch(0))
         >>> batch["item_ids"], batch["positive_ids"]
-        (array([[0, 0, 1, 2]], dtype=int32), array([[0, 0, 2, 3]], dtype=int32))
+        (array([[1, 2]], dtype=int32), array([[2, 3]], dtype=int32))
     """
 
     def __init__(
@@ -147,9 +146,9 @@ class TrainingBatches:
 
     def _bucket_users(self) -> list[tuple[int, npt.NDArray[np.int64]]]:
         lengths = np.minimum(self._training.lengths[self._users] - 1, self.max_length)
-        edges = np.array([*(b for b in _BUCKETS if b < self.max_length), self.max_length])
+        edges = _choose_edges(lengths, self.batch_size)
         bucket = np.searchsorted(edges, lengths)
-        return [(int(edges[b]), self._users[bucket == b]) for b in np.unique(bucket)]
+        return [(edge, self._users[bucket == b]) for b, edge in enumerate(edges)]
 
     def _draw_negatives(self, rng: np.random.Generator) -> Int32Array:
         negatives = rng.integers(self._low, self._high, endpoint=True)
@@ -176,3 +175,23 @@ def _share(batch: Batch, replica: int, num_replicas: int) -> Batch:
     if replica < len(batch["item_ids"]):
         return {name: values[replica::num_replicas] for name, values in batch.items()}
     return {name: np.full_like(values[:1], PAD_ID) for name, values in batch.items()}
+
+
+def _choose_edges(lengths: npt.NDArray[np.int64], batch_size: int) -> list[int]:
+    """The longest length of each bucket, ascending.
+
+    Where there are users enough, the lengths of a bucket differ by at most an eighth, so
+    that little is padding; a bucket with less than a batch of users takes longer ones too.
+    """
+    counts = np.bincount(lengths)
+    edges: list[int] = []
+    users = shortest = longest = 0
+    for length in np.flatnonzero(counts).tolist():
+        if users >= batch_size and length * 8 > shortest * 9:
+            edges.append(longest)
+            users = 0
+        if users == 0:
+            shortest = length
+        users += int(counts[length])
+        longest = length
+    return [*edges, longest]

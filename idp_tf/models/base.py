@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ Batch = dict[str, tf.Tensor]
 _CONFIG_FILE = "model.json"
 _WEIGHTS_FILE = "model.weights.h5"
 _INITIAL_STDDEV = 0.02
+_LOSSES = ("loss", "regularization_loss", "total_loss")
 
 
 class SequenceModel(tfrs.Model):
@@ -45,6 +47,8 @@ class SequenceModel(tfrs.Model):
     left: ``item_ids``, ``positive_ids`` (what followed each item; 0 where nothing is
     to be learned) and ``negative_ids``.
     """
+
+    train_function: Any
 
     def __init__(
         self,
@@ -126,6 +130,22 @@ class SequenceModel(tfrs.Model):
         self.loss_tracker.update_state(loss * _num_replicas())
         return loss
 
+    # Nothing in a step needs AutoGraph, which takes longer over it than the rest of tracing.
+    @tf.autograph.experimental.do_not_convert
+    def train_step(self, inputs: Batch) -> dict[str, tf.Tensor]:
+        """One step of training; see ``tfrs.Model``."""
+        return super().train_step(inputs)
+
+    def make_train_function(self, force: bool = False) -> Callable[[Any], dict[str, tf.Tensor]]:
+        """As Keras's, which traces several steps in one call twice; here they are traced once."""
+        several = self._steps_per_execution is not None and self._steps_per_execution.numpy() > 1
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if not several or replicas > 1 or self.run_eagerly or self.jit_compile:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = self.train_tf_function = _several_steps(self)
+        return self.train_function
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that rebuild the model, but for the initializer."""
         return {
@@ -134,6 +154,29 @@ class SequenceModel(tfrs.Model):
             "max_length": self.max_length,
             "seed": self.seed,
         }
+
+
+def _several_steps(model: SequenceModel) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """A training function of ``steps_per_execution`` steps, or of what the epoch has left."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def train(iterator: Any) -> dict[str, tf.Tensor]:
+        def step(done: tf.Tensor, losses: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            logs = model.train_step(iterator.get_next())
+            with tf.control_dependencies(logs.values()):
+                model._train_counter.assign_add(1)
+            return done + 1, [logs[name] for name in _LOSSES]
+
+        steps = tf.cast(model._steps_per_execution, tf.int32)
+        _, losses = tf.while_loop(
+            lambda done, losses: done < steps,
+            step,
+            (0, [0.0] * len(_LOSSES)),
+            parallel_iterations=1,
+        )
+        return model.get_metrics_result() | dict(zip(_LOSSES, losses, strict=True))
+
+    return train
 
 
 class _PassingMean(tf_keras.metrics.Mean):

@@ -48,6 +48,24 @@ def test_an_epoch_holds_each_training_target_once(users, batch_size, max_length,
     assert len(found) == batches.num_targets
 
 
+@given(st.lists(st.integers(4, 70), min_size=1, max_size=300), st.integers(1, 20))
+def test_buckets_are_full_or_short_of_padding(lengths, batch_size):
+    batches = TrainingBatches(
+        make_sequences([[1 + i % NUM_ITEMS for i in range(n)] for n in lengths]),
+        NUM_ITEMS + 1,
+        batch_size=batch_size,
+        max_length=50,
+    )
+    users = {}
+    for batch in batches.epoch(0):
+        users.setdefault(batch["item_ids"].shape[1], []).extend((batch["item_ids"] != 0).sum(1))
+    for length, real in users.items():
+        assert max(real) == length
+        assert len(real) >= batch_size or length == max(users)
+        near = [n for n in real if n * 8 <= min(real) * 9]
+        assert len(near) == len(real) or len(near) < batch_size
+
+
 @given(histories, st.integers(0, 5))
 def test_negatives_are_never_training_items_and_lie_in_range(users, epoch):
     if all(len(history) < 4 for history in users):

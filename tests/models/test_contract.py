@@ -93,6 +93,21 @@ def test_fit_lowers_the_loss_and_gradients_reach_every_weight(make_model, batch)
     assert float(model.compute_loss(batch)) < 0.8 * before
 
 
+def test_several_steps_in_one_call_are_the_same_steps_traced_once(make_model, batch):
+    models, traced = [make_model(seed=1), make_model(seed=1)], []
+    for model, at_once in zip(models, (1, 3), strict=True):
+        model.compile(optimizer=LazyAdam(1e-2), steps_per_execution=at_once)
+        model.optimizer.build(model.trainable_variables)
+        compute_loss = model.compute_loss
+        model.compute_loss = lambda *a, f=compute_loss, **k: traced.append(0) or f(*a, **k)
+        stream = tf.data.Dataset.from_tensors(batch).repeat()
+        history = model.fit(stream, steps_per_epoch=7, epochs=2, verbose=0).history
+        assert {"bpr", "loss"} <= set(history)
+    assert len(traced) == 2
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_the_embedding_gradient_is_sparse(make_model, batch):
     model = make_model()
     with tf.GradientTape() as tape:
