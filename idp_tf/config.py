@@ -75,12 +75,21 @@ class ModelSettings(_Settings):
         return self
 
 
+LossName = Literal["bpr", "bce", "cross-entropy", "sampled-softmax", "gbce"]
+
+
 class TrainSettings(_Settings):
     """One call of ``model.fit`` with early stopping on validation NDCG@10 (section 3.2)."""
 
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
     embedding_rate: float = Field(
         1.0, gt=0, description="how many times faster item embeddings learn (LazyAdam.row_rate)"
+    )
+    loss: LossName = Field(
+        "bpr", description="what it is trained by; eq. 3 has bpr (idp_tf.losses)"
+    )
+    num_negatives: int = Field(
+        256, ge=1, description="items drawn for each user by sampled-softmax and gbce"
     )
     batch_size: int = Field(256, ge=1, description="users in a batch")
     epochs: int = Field(200, ge=1, description="most epochs")

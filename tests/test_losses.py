@@ -1,24 +1,145 @@
 """Losses, against NumPy."""
 
+from typing import get_args
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from idp_tf.losses import bpr_loss
+from idp_tf.config import LossName
+from idp_tf.errors import SettingsError
+from idp_tf.losses import LOSSES, build_loss
+
+NUM_ITEMS, DIM, USERS, LENGTH, SAMPLED = 12, 5, 4, 6, 7
 
 
-def test_bpr_is_the_masked_mean_of_minus_log_sigmoid():
+class Table:
+    """Items whose vectors are the rows of a matrix."""
+
+    def __init__(self, rows):
+        self.rows = tf.constant(rows, tf.float32)
+
+    def vectors_of(self, item_ids):
+        return tf.gather(self.rows, item_ids)
+
+    def item_vectors(self):
+        return self.rows
+
+
+@pytest.fixture
+def case():
+    """What the encoder gave, a batch that has every kind of negatives, and the items."""
     rng = np.random.default_rng(0)
-    positive, negative = rng.normal(size=(2, 3, 4)).astype(np.float32)
-    mask = rng.random((3, 4)) < 0.5
-    wanted = -np.log(1 / (1 + np.exp(-(positive - negative))))[mask].mean()
-    found = bpr_loss(tf.constant(positive), tf.constant(negative), tf.constant(mask))
+    positive_ids = rng.integers(1, NUM_ITEMS + 1, (USERS, LENGTH))
+    positive_ids[0, :3] = 0
+    batch = {
+        "positive_ids": positive_ids,
+        "negative_ids": rng.integers(1, NUM_ITEMS + 1, (USERS, LENGTH)) * (positive_ids > 0),
+        "sampled_ids": rng.integers(1, NUM_ITEMS + 1, (USERS, SAMPLED)),
+        "num_candidates": np.array([NUM_ITEMS, NUM_ITEMS, 9, 20]),
+        "sampled_log_q": np.log(rng.uniform(0.1, 1, (USERS, SAMPLED))).astype(np.float32),
+        "positive_log_q": np.log(rng.uniform(0.1, 1, (USERS, LENGTH))).astype(np.float32),
+    }
+    hidden, table = rng.normal(size=(USERS, LENGTH, DIM)), rng.normal(size=(NUM_ITEMS + 1, DIM))
+    return hidden, batch, table
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def bpr(score, position, batch, user):
+    ids = batch["positive_ids"][user, position], batch["negative_ids"][user, position]
+    return -np.log(sigmoid(score[ids[0]] - score[ids[1]]))
+
+
+def bce(score, position, batch, user):
+    ids = batch["positive_ids"][user, position], batch["negative_ids"][user, position]
+    return -np.log(sigmoid(score[ids[0]])) - np.log(1 - sigmoid(score[ids[1]]))
+
+
+def cross_entropy(score, position, batch, user):
+    exponents = np.exp(score[1:])
+    return -np.log(exponents[batch["positive_ids"][user, position] - 1] / exponents.sum())
+
+
+def sampled_softmax(score, position, batch, user):
+    positive = batch["positive_ids"][user, position]
+    own = np.exp(score[positive]) / np.exp(batch["positive_log_q"][user, position])
+    others = [
+        np.exp(score[item]) / np.exp(log_q)
+        for item, log_q in zip(
+            batch["sampled_ids"][user], batch["sampled_log_q"][user], strict=True
+        )
+        if item != positive
+    ]
+    return -np.log(own / (own + sum(others)))
+
+
+def gbce(score, position, batch, user):
+    positive, t = batch["positive_ids"][user, position], 0.75
+    rate = min(SAMPLED / (batch["num_candidates"][user] - 1), 1)
+    power = rate * (t * (1 - 1 / rate) + 1 / rate)
+    against = [
+        np.log(1 - sigmoid(score[item])) for item in batch["sampled_ids"][user] if item != positive
+    ]
+    return -(np.log(sigmoid(score[positive]) ** power) + sum(against)) / (SAMPLED + 1)
+
+
+IN_NUMPY = {
+    "bpr": bpr,
+    "bce": bce,
+    "cross-entropy": cross_entropy,
+    "sampled-softmax": sampled_softmax,
+    "gbce": gbce,
+}
+
+
+def test_every_loss_is_tested_and_is_a_setting():
+    assert set(IN_NUMPY) == set(LOSSES) == set(get_args(LossName))
+
+
+@pytest.mark.parametrize("name", IN_NUMPY)
+def test_it_is_the_mean_over_positions_with_a_positive(name, case):
+    hidden, batch, table = case
+    values = [
+        IN_NUMPY[name](table @ hidden[user, position], position, batch, user)
+        for user, position in np.argwhere(batch["positive_ids"])
+    ]
+    tensors = {key: tf.constant(value) for key, value in batch.items()}
+    found = build_loss(name)(tf.constant(hidden, tf.float32), tensors, Table(table))
+    np.testing.assert_allclose(found, np.mean(values), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_of_nothing_it_is_zero(name, case):
+    hidden, batch, table = case
+    tensors = {key: tf.zeros_like(value) for key, value in batch.items()}
+    assert float(build_loss(name)(tf.constant(hidden, tf.float32), tensors, Table(table))) == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_it_does_not_overflow(name, case):
+    hidden, batch, table = case
+    tensors = {key: tf.constant(value) for key, value in batch.items()}
+    loss = build_loss(name)(tf.constant(1e4 * hidden, tf.float32), tensors, Table(table))
+    assert np.isfinite(loss)
+
+
+def test_gbce_of_all_candidates_is_binary_cross_entropy(case):
+    # With every other candidate drawn there is nothing to calibrate: the power is 1.
+    hidden, batch, table = case
+    batch["num_candidates"][:] = SAMPLED + 1
+    positive = np.einsum("bld,bld->bl", hidden, table[batch["positive_ids"]])
+    sampled = np.einsum("bld,bnd->bln", hidden, table[batch["sampled_ids"]])
+    own = batch["sampled_ids"][:, None] == batch["positive_ids"][..., None]
+    losses = np.log1p(np.exp(-positive)) + np.where(own, 0, np.log1p(np.exp(sampled))).sum(-1)
+    wanted = (losses / (SAMPLED + 1))[batch["positive_ids"] > 0].mean()
+    tensors = {key: tf.constant(value) for key, value in batch.items()}
+    found = build_loss("gbce")(tf.constant(hidden, tf.float32), tensors, Table(table))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
-def test_bpr_of_nothing_is_zero():
-    assert float(bpr_loss(tf.ones((1, 2)), tf.zeros((1, 2)), tf.zeros((1, 2), tf.bool))) == 0
-
-
-def test_bpr_does_not_overflow():
-    loss = bpr_loss(tf.constant([[-1e4]]), tf.constant([[1e4]]), tf.constant([[True]]))
-    np.testing.assert_allclose(loss, 2e4)
+def test_an_unknown_loss_names_the_known_ones():
+    with pytest.raises(SettingsError, match="gbce"):
+        build_loss("hinge")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.schema import PAD_ID
-from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Int32Array, Sequences
+from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Sequences
 from idp_tf.data.stream import stream_batches
+from idp_tf.data.training_negatives import Drawn, Negatives, build_sampler
 from idp_tf.errors import DataError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Batch = dict[str, Int32Array]
-
-FIELDS = ("item_ids", "positive_ids", "negative_ids")
+Batch = dict[str, npt.NDArray[Any]]
 
 
 class TrainingBatches:
@@ -37,6 +36,9 @@ class TrainingBatches:
         seed: Seed of order and negatives.
         item_ranges: (num_users, 2), first and last item id that a user's negatives may
             have; all items if None. Merged domains give each user the own domain's.
+        negatives: What positives are trained against (``build_sampler``); a loss says what it
+            needs (``ItemLoss.negatives``).
+        num_negatives: How many a user has, where it is not one a position.
 
     Raises:
         DataError: if no user can be trained on, or one has touched all items of the range.
@@ -58,6 +60,8 @@ class TrainingBatches:
         max_length: int = 50,
         seed: int = 0,
         item_ranges: npt.ArrayLike | None = None,
+        negatives: Negatives = "position",
+        num_negatives: int = 256,
     ):
         self.num_items = num_items
         self.batch_size = batch_size
@@ -74,11 +78,7 @@ class TrainingBatches:
             ranges = np.tile([1, num_items], (sequences.num_users, 1))
         else:
             ranges = np.asarray(item_ranges, np.int64)
-        owners = np.repeat(np.arange(sequences.num_users), self._training.lengths)
-        self._owners = owners
-        self._low, self._high = ranges[owners, 0], ranges[owners, 1]
-        self._touched = np.unique(self._key(owners, np.asarray(self._training.values)))
-        self._check_ranges(ranges)
+        self._sampler = build_sampler(negatives, self._training, num_items, ranges, num_negatives)
         self._buckets = self._bucket_users()
 
     @property
@@ -95,7 +95,7 @@ class TrainingBatches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of one epoch."""
         rng = np.random.default_rng((self.seed, epoch))
-        negatives = Sequences(self._draw_negatives(rng), self._training.offsets)
+        drawn = self._sampler.epoch(rng)
         plan: list[tuple[int, npt.NDArray[np.int64]]] = []
         for length, users in self._buckets:
             shuffled = rng.permutation(users)
@@ -103,7 +103,7 @@ class TrainingBatches:
             plan += [(length, shuffled[i : i + self.batch_size]) for i in starts]
         for index in rng.permutation(len(plan)):
             length, users = plan[index]
-            yield self._assemble(users, length, negatives)
+            yield self._assemble(users, length, drawn)
 
     def dataset(
         self, first_epoch: int = 0, *, replicas: range = range(1), num_replicas: int = 1
@@ -116,7 +116,6 @@ class TrainingBatches:
                 shares follow one another.
             num_replicas: How many replicas share a batch.
         """
-        import tensorflow as tf
 
         def stream() -> Iterator[Batch]:
             epoch = first_epoch
@@ -126,23 +125,14 @@ class TrainingBatches:
                         yield batch if num_replicas == 1 else _share(batch, replica, num_replicas)
                 epoch += 1
 
-        spec = tf.TensorSpec([None, None], tf.int32)
-        return stream_batches(stream, dict.fromkeys(FIELDS, spec), ahead=4)
+        return stream_batches(stream, self.signature(), ahead=4)
 
-    def _key(
-        self, users: npt.NDArray[np.int64], items: npt.NDArray[np.integer]
-    ) -> npt.NDArray[np.int64]:
-        return users.astype(np.int64) * (self.num_items + 1) + items
+    def signature(self) -> dict[str, tf.TensorSpec]:
+        """What each array of a batch is."""
+        import tensorflow as tf
 
-    def _check_ranges(self, ranges: npt.NDArray[np.int64]) -> None:
-        distinct = np.bincount(self._touched // (self.num_items + 1), minlength=len(ranges))
-        exhausted = np.flatnonzero(distinct >= ranges[:, 1] - ranges[:, 0] + 1)
-        if len(exhausted):
-            raise DataError(
-                f"user {exhausted[0]} has touched all {distinct[exhausted[0]]} items that "
-                "negatives are drawn from",
-                remedy="a domain needs more items than its busiest user has touched",
-            )
+        ids = tf.TensorSpec([None, None], tf.int32)
+        return {"item_ids": ids, "positive_ids": ids, **self._sampler.signature()}
 
     def _bucket_users(self) -> list[tuple[int, npt.NDArray[np.int64]]]:
         lengths = np.minimum(self._training.lengths[self._users] - 1, self.max_length)
@@ -150,24 +140,11 @@ class TrainingBatches:
         bucket = np.searchsorted(edges, lengths)
         return [(edge, self._users[bucket == b]) for b, edge in enumerate(edges)]
 
-    def _draw_negatives(self, rng: np.random.Generator) -> Int32Array:
-        negatives = rng.integers(self._low, self._high, endpoint=True)
-        pending = np.arange(len(negatives))
-        while len(pending):
-            keys = self._key(self._owners[pending], negatives[pending])
-            at = np.minimum(np.searchsorted(self._touched, keys), len(self._touched) - 1)
-            pending = pending[self._touched[at] == keys]
-            negatives[pending] = rng.integers(
-                self._low[pending], self._high[pending], endpoint=True
-            )
-        return negatives.astype(np.int32)
-
-    def _assemble(self, users: npt.NDArray[np.int64], length: int, negatives: Sequences) -> Batch:
+    def _assemble(self, users: npt.NDArray[np.int64], length: int, drawn: Drawn) -> Batch:
         item_ids = self._training.left_padded(users, length, leave_out=1)
-        real = item_ids != PAD_ID
-        positive_ids = np.where(real, self._training.left_padded(users, length), PAD_ID)
-        negative_ids = np.where(real, negatives.left_padded(users, length), PAD_ID)
-        return dict(zip(FIELDS, (item_ids, positive_ids, negative_ids), strict=True))
+        following = self._training.left_padded(users, length)
+        positive_ids = np.where(item_ids == PAD_ID, PAD_ID, following)
+        return {"item_ids": item_ids, "positive_ids": positive_ids, **drawn(users, positive_ids)}
 
 
 def _share(batch: Batch, replica: int, num_replicas: int) -> Batch:

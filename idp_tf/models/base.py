@@ -1,4 +1,4 @@
-"""What every sequence model is: item embeddings, an encoder, and BPR."""
+"""What every sequence model is: item embeddings, an encoder, and a loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import tf_keras
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import WorkdirError
 from idp_tf.layers import ItemEmbedding, derive_seed
-from idp_tf.losses import bpr_loss
+from idp_tf.losses import build_loss
 from idp_tf.strategy import chiefs_folder
 
 Batch = dict[str, tf.Tensor]
@@ -41,11 +41,15 @@ class SequenceModel(tfrs.Model):
             that maps (batch, length, dim) to the same shape.
         embeddings_initializer: Initializer of the (num_items + 1, embedding_dim) table,
             such as ``MatchedEmbeddings``.
+        loss: What it is trained by, one of ``idp_tf.losses.LOSSES``.
         seed: Seed of the item embeddings.
 
-    Training batches are dictionaries of int32 (batch, length) arrays, padded on the
-    left: ``item_ids``, ``positive_ids`` (what followed each item; 0 where nothing is
-    to be learned) and ``negative_ids``.
+    Training batches are dictionaries, as ``TrainingBatches`` makes them for the loss's
+    ``negatives``: ``item_ids`` and ``positive_ids`` (what followed each item; 0 where nothing
+    is to be learned), (batch, length) int32, padded on the left, and the loss's own.
+
+    Raises:
+        SettingsError: if the loss is unknown.
     """
 
     train_function: Any
@@ -57,6 +61,7 @@ class SequenceModel(tfrs.Model):
         max_length: int,
         encoder: tf_keras.layers.Layer,
         embeddings_initializer: Any = None,
+        loss: str = "bpr",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -65,6 +70,7 @@ class SequenceModel(tfrs.Model):
         self.num_items = num_items
         self.embedding_dim = embedding_dim
         self.max_length = max_length
+        self.loss_name = loss
         self.seed = seed
 
         # Layers
@@ -78,7 +84,8 @@ class SequenceModel(tfrs.Model):
             name="item_embedding",
         )
         self.encoder = encoder
-        self.loss_tracker = _PassingMean(name="bpr")
+        self.item_loss = build_loss(loss)
+        self.loss_tracker = _PassingMean(name=loss)
 
         # Weights exist from here on, so that they can be copied and loaded.
         self(np.full((1, 2), PAD_ID, np.int32))
@@ -118,14 +125,14 @@ class SequenceModel(tfrs.Model):
         """What user representations are multiplied with, (num_items + 1, dim); row 0 is padding."""
         return tf.convert_to_tensor(self.item_embedding.embeddings)
 
+    def vectors_of(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """The rows of ``item_vectors`` of some items: ids of any shape -> (…, dim)."""
+        return self.item_embedding(item_ids)
+
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
-        """BPR at every position of a training batch (eq. 3)."""
+        """The loss at every position of a training batch."""
         hidden = self(inputs["item_ids"], training=training)
-        # One look-up for both: one gradient of the table instead of two.
-        targets = self.item_embedding(tf.stack([inputs["positive_ids"], inputs["negative_ids"]]))
-        scores = tf.reduce_sum(hidden[None] * targets, axis=-1)
-        mask = tf.not_equal(inputs["positive_ids"], PAD_ID)
-        loss = bpr_loss(scores[0], scores[1], mask)
+        loss = self.item_loss(hidden, inputs, self)
         # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
         self.loss_tracker.update_state(loss * _num_replicas())
         return loss
@@ -152,6 +159,7 @@ class SequenceModel(tfrs.Model):
             "num_items": self.num_items,
             "embedding_dim": self.embedding_dim,
             "max_length": self.max_length,
+            "loss": self.loss_name,
             "seed": self.seed,
         }
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import tensorflow as tf
 import tf_keras
 
-from idp_tf.data.batches import FIELDS, TrainingBatches
+from idp_tf.data.batches import TrainingBatches
 from idp_tf.models.base import SequenceModel
 
 # Steps dealt out before all are waited for: bounds the batches that wait in memory.
@@ -77,7 +77,7 @@ def fit_asynchronously(
     """
     coordinator = tf.distribute.coordinator.ClusterCoordinator(model.distribute_strategy)
     told = tf_keras.callbacks.CallbackList(callbacks, model=model)
-    step = _build_step(model)
+    step = _build_step(model, batches.signature())
     model.stop_training = False
     told.on_train_begin()
     for epoch in range(initial_epoch, epochs):
@@ -94,10 +94,8 @@ def fit_asynchronously(
     told.on_train_end()
 
 
-def _build_step(model: SequenceModel) -> Callable[[Any], None]:
-    spec = tf.TensorSpec([None, None], tf.int32)
-
-    @tf.function(input_signature=[dict.fromkeys(FIELDS, spec)])
+def _build_step(model: SequenceModel, signature: dict[str, tf.TensorSpec]) -> Callable[[Any], None]:
+    @tf.function(input_signature=[signature])
     def step(batch: dict[str, tf.Tensor]) -> None:
         model.distribute_strategy.run(model.train_step, args=(batch,))
 

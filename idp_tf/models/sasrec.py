@@ -12,7 +12,7 @@ from idp_tf.models.base import SequenceModel
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
 class SASRec(SequenceModel):
-    """Self-attentive sequential recommendation with BPR at every position.
+    """Self-attentive sequential recommendation, trained at every position.
 
     Args:
         num_items: Items 1 … num_items; 0 is padding.
@@ -22,10 +22,11 @@ class SASRec(SequenceModel):
         dropout: Dropout rate.
         max_length: Longest history that is read.
         embeddings_initializer: Initializer of the item embeddings.
+        loss: ``bpr`` is ID-centric Pre-training's (eq. 3), ``bce`` the original's; or another
+            of ``idp_tf.losses.LOSSES``.
         seed: Seed of initial weights and dropout.
 
-    Reference: Kang and McAuley 2018, https://arxiv.org/abs/1808.09781, with the BPR loss
-    of ID-centric Pre-training, eq. 3, where the original has binary cross-entropy.
+    Reference: Kang and McAuley 2018, https://arxiv.org/abs/1808.09781.
 
     Example:
         >>> import numpy as np
@@ -43,6 +44,7 @@ class SASRec(SequenceModel):
         dropout: float = 0.2,
         max_length: int = 50,
         embeddings_initializer: Any = None,
+        loss: str = "bpr",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -50,7 +52,14 @@ class SASRec(SequenceModel):
             num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="encoder"
         )
         super().__init__(
-            num_items, embedding_dim, max_length, encoder, embeddings_initializer, seed, **kwargs
+            num_items,
+            embedding_dim,
+            max_length,
+            encoder,
+            embeddings_initializer,
+            loss,
+            seed,
+            **kwargs,
         )
         self.num_layers = num_layers
         self.num_heads = num_heads

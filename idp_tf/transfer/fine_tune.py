@@ -65,7 +65,11 @@ TARGET_SYSTEMS: Final[dict[str, TargetSystem]] = {
 
 
 def build_sasrec(
-    settings: ModelSettings, num_items: int, seed: int, embeddings_initializer: object = None
+    settings: ModelSettings,
+    num_items: int,
+    seed: int,
+    embeddings_initializer: object = None,
+    loss: str = "bpr",
 ) -> SASRec:
     """A SASRec with the settings' shape.
 
@@ -74,6 +78,7 @@ def build_sasrec(
         num_items: Items 1 … num_items.
         seed: Seed of its initial weights and dropout.
         embeddings_initializer: Initializer of the item embeddings.
+        loss: What it is trained by (``idp_tf.losses.LOSSES``).
     """
     return SASRec(
         num_items,
@@ -83,6 +88,7 @@ def build_sasrec(
         dropout=settings.dropout,
         max_length=settings.max_length,
         embeddings_initializer=embeddings_initializer,
+        loss=loss,
         seed=seed,
     )
 
@@ -95,6 +101,7 @@ def build_target_model(
     *,
     generated: npt.NDArray[np.float32] | None = None,
     pretrained: SASRec | None = None,
+    loss: str = "bpr",
 ) -> SASRec:
     """A model for the target domain as it stands before any training on it.
 
@@ -106,6 +113,7 @@ def build_target_model(
         generated: Embeddings of items 1 … num_items, (num_items, embedding_dim), if the
             system uses any.
         pretrained: The model whose encoder is copied, if the system uses one.
+        loss: What it is trained by.
 
     Raises:
         SettingsError: if the system needs something that is not given.
@@ -115,7 +123,7 @@ def build_target_model(
         if generated is None:
             raise SettingsError(f"system {system.slug!r} needs generated embeddings")
         initializer = MatchedEmbeddings(generated)
-    model = build_sasrec(settings, num_items, seed, initializer)
+    model = build_sasrec(settings, num_items, seed, initializer, loss)
     if system.pretrained_encoder:
         if pretrained is None:
             raise SettingsError(f"system {system.slug!r} needs a pre-trained model")

@@ -142,6 +142,7 @@ def _initial_model(
             seed,
             generated=generated,
             pretrained=pretrained,
+            loss=run.settings.fine_tune.loss,
         )
 
 
@@ -159,6 +160,8 @@ def _train(
         batch_size=settings.batch_size,
         max_length=model.max_length,
         seed=seed,
+        negatives=model.item_loss.negatives,
+        num_negatives=settings.num_negatives,
     )
     validate = build_validation(
         model,

@@ -30,7 +30,7 @@ def pretrain(run: Run) -> None:
     settings, seed = run.settings.pretrain, run.settings.seed
     merged = load_sources(run)
     with run.scope():
-        model = build_sasrec(run.settings.model, merged.num_items, seed)
+        model = build_sasrec(run.settings.model, merged.num_items, seed, loss=settings.loss)
     batches = TrainingBatches(
         merged.sequences,
         merged.num_items,
@@ -38,6 +38,8 @@ def pretrain(run: Run) -> None:
         max_length=run.settings.model.max_length,
         seed=seed,
         item_ranges=merged.item_ranges if settings.negatives == "domain" else None,
+        negatives=model.item_loss.negatives,
+        num_negatives=settings.num_negatives,
     )
     state = train(
         model,

@@ -98,6 +98,53 @@ def test_negatives_reach_every_untouched_item_evenly():
     np.testing.assert_allclose(counts[5:] / len(drawn), 0.2, atol=0.02)
 
 
+def draw(negatives, num_negatives=50):
+    """Many epochs of two users of two domains: items 1 … 4 and 5 … 9."""
+    sequences = make_sequences([[1, 1, 2, 1, 4, 3], [5, 6, 5, 7, 9, 9]])
+    return TrainingBatches(
+        sequences,
+        9,
+        item_ranges=[[1, 4], [5, 9]],
+        negatives=negatives,
+        num_negatives=num_negatives,
+    )
+
+
+def test_a_user_is_given_items_of_the_own_range_evenly():
+    batches = draw("user")
+    found = [batch for epoch in range(200) for batch in batches.epoch(epoch)]
+    for batch in found:
+        owner = np.where(batch["item_ids"][:, -1:] < 5, 0, 1)
+        sampled = batch["sampled_ids"]
+        assert ((sampled >= np.array([1, 5])[owner]) & (sampled <= np.array([4, 9])[owner])).all()
+        np.testing.assert_array_equal(batch["num_candidates"], np.array([4, 5])[owner[:, 0]])
+    every = np.concatenate([batch["sampled_ids"].ravel() for batch in found])
+    shares = np.bincount(every, minlength=10)[1:] / (len(every) / 2)
+    np.testing.assert_allclose(shares, [1 / 4] * 4 + [1 / 5] * 5, atol=0.02)
+
+
+def test_popular_items_are_drawn_as_often_as_they_stand_in_training():
+    # Training items, the last two of each left out: 1 1 2 1, and 5 6 5 7.
+    share = {1: 3 / 4, 2: 1 / 4, 5: 1 / 2, 6: 1 / 4, 7: 1 / 4}
+    batches = draw("popular")
+    every = []
+    for epoch in range(200):
+        for batch in batches.epoch(epoch):
+            for name in ("sampled", "positive"):
+                wanted = np.vectorize(lambda item: np.log(share.get(item, 1)))(batch[f"{name}_ids"])
+                np.testing.assert_allclose(batch[f"{name}_log_q"], wanted, rtol=1e-6)
+            every.append(batch["sampled_ids"].ravel())
+    every = np.concatenate(every)
+    counts = np.bincount(every, minlength=10) / (len(every) / 2)
+    wanted = [share.get(item, 0) for item in range(10)]
+    np.testing.assert_allclose(counts, wanted, atol=0.02)
+
+
+def test_without_negatives_there_are_none():
+    batch = next(draw("none").epoch(0))
+    assert set(batch) == {"item_ids", "positive_ids"} == set(draw("none").signature())
+
+
 def test_epochs_differ_and_repeat():
     users = [np.random.default_rng(u).integers(1, NUM_ITEMS, 9).tolist() for u in range(20)]
     batches = TrainingBatches(make_sequences(users), NUM_ITEMS, batch_size=4, seed=7)

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from idp_tf.data.batches import TrainingBatches
+from idp_tf.data.sequences import Sequences
 from idp_tf.errors import WorkdirError
+from idp_tf.losses import LOSSES
 from idp_tf.models import SASRec, load_model, save_model
 from idp_tf.optimizers import LazyAdam
 
-NUM_ITEMS, DIM, LENGTH = 20, 8, 6
+NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
 
 
-def make_sasrec(seed=0, dropout=0.2):
-    return SASRec(
-        NUM_ITEMS, embedding_dim=DIM, num_heads=2, max_length=LENGTH, dropout=dropout, seed=seed
-    )
+def make_sasrec(**options):
+    return SASRec(NUM_ITEMS, embedding_dim=DIM, num_heads=2, max_length=LENGTH, **options)
 
 
 @pytest.fixture(params=[make_sasrec])
@@ -77,6 +78,36 @@ def test_loss_equals_numpy(make_model, batch):
     mask = batch["positive_ids"] != 0
     wanted = np.log1p(np.exp(negative - positive))[mask].mean()
     np.testing.assert_allclose(model.compute_loss(batch), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_fit_learns_by_every_loss(make_model, loss):
+    """Each item is followed by the next one; at the end that is among the best."""
+    values = 1 + (np.arange(USERS)[:, None] + np.arange(LENGTH + 3)) % NUM_ITEMS
+    sequences = Sequences(
+        values.ravel().astype(np.int32), np.arange(0, values.size + 1, LENGTH + 3)
+    )
+    model = make_model(dropout=0.0, loss=loss)
+    batches = TrainingBatches(
+        sequences,
+        NUM_ITEMS,
+        batch_size=16,
+        max_length=LENGTH,
+        negatives=model.item_loss.negatives,
+        num_negatives=8,
+    )
+    model.compile(optimizer=LazyAdam(1e-2), steps_per_execution=4)
+    history = model.fit(
+        batches.dataset(), steps_per_epoch=batches.steps_per_epoch, epochs=60, verbose=0
+    ).history[loss]
+    assert history[-1] < 0.7 * history[0]
+    scores = model.encode_users(values[:, :LENGTH]).numpy() @ model.item_vectors().numpy().T
+    # What was seen is no candidate, as some losses never have it as a negative.
+    np.put_along_axis(scores, values[:, :LENGTH], -np.inf, axis=1)
+    scores[:, 0] = -np.inf
+    own = np.take_along_axis(scores, values[:, LENGTH : LENGTH + 1], axis=1)
+    # By chance the next item's place among 14 would be 7.5 on average.
+    assert (scores >= own).sum(axis=1).mean() < 4
 
 
 def test_fit_lowers_the_loss_and_gradients_reach_every_weight(make_model, batch):
