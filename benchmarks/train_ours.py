@@ -77,7 +77,9 @@ def speed(folder: str, epochs: int) -> dict[str, Any]:
     return {"seconds": seconds, "targets": targets, "targets a second": targets / seconds}
 
 
-def reach(folder: str, epochs: int, batch_size: int, seed: int, loss: str) -> dict[str, Any]:
+def reach(
+    folder: str, epochs: int, batch_size: int, seed: int, loss: str, learning_rate: float
+) -> dict[str, Any]:
     """CPU seconds to the NDCG@10 of what a peer left in ``users.npy`` and ``items.npy``.
 
     The seconds hold tracing; those without it are beside them.
@@ -85,7 +87,8 @@ def reach(folder: str, epochs: int, batch_size: int, seed: int, loss: str) -> di
     prepared = Prepared.load(folder)
     theirs = _peer_ndcg(prepared, Path(folder))
     clock = _Until(prepared, theirs)
-    targets = _train(prepared, epochs, clock, batch_size, seed, loss)
+    chosen = {"batch_size": batch_size, "loss": loss, "learning_rate": learning_rate}
+    targets = _train(prepared, epochs, clock, seed, **chosen)
     steady = float(np.median(clock.seconds[1:] or clock.seconds))
     return {
         "seconds": sum(clock.seconds),
@@ -105,21 +108,14 @@ def _peer_ndcg(prepared: Prepared, folder: Path) -> float:
     return validate(prepared, scorer, block=len(users))
 
 
-def _train(
-    prepared: Prepared,
-    epochs: int,
-    clock: _Clock,
-    batch_size: int = 256,
-    seed: int = 0,
-    loss: str = "bpr",
-) -> int:
-    """Trains with the rates of the standard preset's pre-training; returns targets an epoch."""
-    settings = load_settings("standard").pretrain
-    model = SASRec(prepared.num_items, loss=loss, seed=seed)
+def _train(prepared: Prepared, epochs: int, clock: _Clock, seed: int = 0, **chosen: Any) -> int:
+    """Trains as the standard preset pre-trains, but for ``chosen``; returns targets an epoch."""
+    settings = load_settings("standard").pretrain.model_copy(update=chosen)
+    model = SASRec(prepared.num_items, loss=settings.loss, seed=seed)
     batches = TrainingBatches(
         prepared.sequences,
         prepared.num_items,
-        batch_size=batch_size,
+        batch_size=settings.batch_size,
         seed=seed,
         negatives=model.item_loss.negatives,
     )

@@ -82,9 +82,6 @@ class TrainSettings(_Settings):
     """One call of ``model.fit`` with early stopping on validation NDCG@10 (section 3.2)."""
 
     learning_rate: float = Field(1e-3, gt=0, description="Adam's learning rate")
-    embedding_rate: float = Field(
-        1.0, gt=0, description="how many times faster item embeddings learn (LazyAdam.row_rate)"
-    )
     loss: LossName = Field(
         "bpr", description="what it is trained by; eq. 3 has bpr (idp_tf.losses)"
     )
@@ -211,12 +208,11 @@ PRESETS: dict[str, dict[str, Any]] = {
             "epochs": 50,
             "patience": 5,
             "validation_users": 5_000,
-            "embedding_rate": 5.0,
         },
-        "fine_tune": {"patience": 8, "embedding_rate": 2.0},
+        "fine_tune": {"patience": 8},
         "matcher": {"steps": 500, "title_length": 24},
     },
-    "standard": {"pretrain": {"embedding_rate": 5.0}, "fine_tune": {"embedding_rate": 2.0}},
+    "standard": {},
     # Section 3.2 for what it states; [CLS] and title length are SimCSE's.
     "paper": {
         "pretrain": {"patience": 20, "epochs": 500},

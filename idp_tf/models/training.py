@@ -86,14 +86,14 @@ def compile_model(model: SequenceModel, settings: TrainSettings) -> None:
 
     Args:
         model: Made under its strategy's scope.
-        settings: Learning rate, and how many times faster the item embeddings learn.
+        settings: Its learning rate is taken.
     """
     strategy = model.distribute_strategy
     alone = strategy.num_replicas_in_sync == 1
     with strategy.scope():
         momentum = _ASYNCHRONOUS_MOMENTUM if is_asynchronous(strategy) else _MOMENTUM
         model.compile(
-            optimizer=LazyAdam(settings.learning_rate, settings.embedding_rate, beta_1=momentum),
+            optimizer=LazyAdam(settings.learning_rate, beta_1=momentum),
             steps_per_execution=_STEPS_AT_ONCE if alone else 1,
         )
         # Variables that appear in the first step would have it traced twice.
@@ -219,6 +219,7 @@ class _Keeper(tf_keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs if logs is not None else {}
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         value = agreed(self.strategy, self.validate)
         # Keras' own log of it adds up what each worker gives for all.
         loss = float(self.model.loss_tracker.result())
