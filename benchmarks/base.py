@@ -32,6 +32,7 @@ BENCHES: Final = (
     "evaluate",
     "prepare",
     "end-to-end",
+    "losses",
 )
 _PACKAGES: Final = (
     "idp-tf",

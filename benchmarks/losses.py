@@ -1,0 +1,148 @@
+"""losses: what SASRec reaches by each loss on ml-1m, beside RecTools by its softmax loss.
+
+Both train in rounds of a few epochs, two threads, until validation NDCG@10 (full ranking) has
+not risen for some rounds; the test is that of the best round, where the validation item is
+part of the history. First cross-entropy against RecTools' softmax (64 wide, length 50), then
+our losses in the shape in which gSASRec's authors compare them (128 wide, length 200). Takes
+some hours. Needs ``make bench-peers`` and the data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.base import BenchResult, Goal, announced, run_worker
+from benchmarks.domains import Prepared, require_data, write_domains
+from benchmarks.peers import require_peers, run_peer
+
+THREADS: Final = 2
+_DOMAIN: Final = "ml-1m"
+_SMALL: Final = {"embedding_dim": 64, "max_length": 50}
+_LARGE: Final = {"embedding_dim": 128, "max_length": 200}
+_ROUNDS: Final = {"epochs_a_round": 5, "most_rounds": 40, "patience": 4}
+_SMOKE_ROUNDS: Final = {"epochs_a_round": 1, "most_rounds": 2, "patience": 1}
+_ORDER: Final = ("bce", "gbce", "cross-entropy")
+
+Row = dict[str, Any]
+
+
+def bench(smoke: bool, data: Path | None) -> BenchResult:
+    """Trains by cross-entropy on both sides, then by three losses on ours."""
+    require_data(data, smoke)
+    if not smoke:
+        require_peers("rectools")
+    rounds = _SMOKE_ROUNDS if smoke else _ROUNDS
+    with tempfile.TemporaryDirectory() as name:
+        write_domains(data, (_DOMAIN,), Path(name))
+        common = {"folder": name, **rounds}
+        small = _ours({**common, **_SMALL, "loss": "cross-entropy"}, smoke)
+        if smoke:
+            return BenchResult([small])
+        with announced("RecTools, softmax"):
+            theirs = run_peer(
+                "rectools_losses", {**common, **_SMALL, "threads": THREADS}, threads=THREADS
+            )
+        large = {loss: _ours({**common, **_LARGE, "loss": loss}, smoke) for loss in _ORDER}
+    rows = [small, {"trainer": "RecTools", "loss": "softmax", **_SMALL, **theirs}, *large.values()]
+    reached = {loss: row["test ndcg@10"] for loss, row in large.items()}
+    return BenchResult(rows, [_beside(small, theirs), *_in_order(reached)])
+
+
+def _beside(ours: Row, theirs: Row) -> Goal:
+    ratio = ours["test ndcg@10"] / theirs["test ndcg@10"]
+    name = "test NDCG@10 by cross-entropy by RecTools' by softmax"
+    return Goal(name, "at least 0.97", ratio, ratio >= 0.97)
+
+
+def _in_order(reached: dict[str, float]) -> Iterable[Goal]:
+    gain = reached["gbce"] - reached["bce"]
+    yield Goal("test NDCG@10 by gbce less that by bce", "above 0", gain, gain > 0)
+    # gSASRec's authors have them about equal.
+    ratio = reached["cross-entropy"] / reached["gbce"]
+    yield Goal(
+        "test NDCG@10 by cross-entropy by that by gbce", "at least 0.97", ratio, ratio >= 0.97
+    )
+
+
+def _ours(arguments: Row, smoke: bool) -> Row:
+    with announced(f"ours, {arguments['loss']}, {arguments['embedding_dim']} wide"):
+        found = run_worker("benchmarks.losses", arguments, threads=THREADS, here=smoke)
+    shape = {name: arguments[name] for name in ("loss", "embedding_dim", "max_length")}
+    return {"trainer": "ours", **shape, **found}
+
+
+def measure(
+    folder: str,
+    loss: str,
+    embedding_dim: int,
+    max_length: int,
+    epochs_a_round: int,
+    most_rounds: int,
+    patience: int,
+) -> Row:
+    """Trains one model; the test NDCG@10 of its best round."""
+    from idp_tf.config import TrainSettings
+    from idp_tf.data.batches import TrainingBatches
+    from idp_tf.models import SASRec
+    from idp_tf.models.training import compile_model
+
+    prepared = Prepared.load(folder)
+    model = SASRec(prepared.num_items, embedding_dim, max_length=max_length, loss=loss)
+    batches = TrainingBatches(
+        prepared.sequences,
+        prepared.num_items,
+        batch_size=128,
+        max_length=max_length,
+        negatives=model.item_loss.negatives,
+    )
+    compile_model(model, TrainSettings())
+    stream = iter(batches.dataset())
+    best: Row = {"best epoch": 0, "validation ndcg@10": -1.0}
+    seconds = 0.0
+    for number in range(1, most_rounds + 1):
+        begun = time.perf_counter()
+        model.fit(
+            stream,
+            steps_per_epoch=batches.steps_per_epoch,
+            epochs=epochs_a_round,
+            verbose=0,
+        )
+        seconds += time.perf_counter() - begun
+        epoch = number * epochs_a_round
+        validation = _ndcg(prepared, model, "validation")
+        if validation > best["validation ndcg@10"]:
+            best = {"best epoch": epoch, "validation ndcg@10": validation}
+            best["test ndcg@10"] = _ndcg(prepared, model, "test")
+        elif epoch - best["best epoch"] >= patience * epochs_a_round:
+            break
+    return {**best, "epochs": epoch, "minutes": seconds / 60}
+
+
+def _ndcg(prepared: Prepared, model: Any, split: Any) -> float:
+    from idp_tf.evaluation.models import model_scorer
+    from idp_tf.evaluation.protocol import FULL, evaluate
+    from idp_tf.metrics import ndcg
+
+    ranks = evaluate(
+        model_scorer(model, "ours"),
+        prepared.sequences,
+        split=split,
+        num_items=prepared.num_items,
+        protocols=(FULL,),
+    )
+    return float(ndcg(ranks[FULL], 10))
+
+
+def main(arguments: Row) -> Row:
+    """The measurement, as ``run_worker`` calls it."""
+    return measure(**arguments)
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(json.loads(sys.argv[1]))))
