@@ -34,6 +34,8 @@ BENCHES: Final = (
     "end-to-end",
     "losses",
 )
+CURVED: Final = ("train-growth", "matcher-fit", "match")
+"""Benchmarks that have a curve to draw."""
 _PACKAGES: Final = (
     "idp-tf",
     "tensorflow",
@@ -134,6 +136,12 @@ def run_bench(
         raise SettingsError(f"unknown benchmark {name!r}", remedy=f"known: {', '.join(BENCHES)}")
     if plot_file is not None:
         check_plot_file(plot_file)
+        if name not in CURVED:
+            raise SettingsError(
+                f"{name} has no curve to draw",
+                where="--plot",
+                remedy=f"these have one: {', '.join(CURVED)}",
+            )
     module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
     bench: Bench = module.bench
     result = bench(smoke, data)
@@ -152,9 +160,7 @@ def run_bench(
             "notes": list(result.notes),
         }
         json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if plot_file is not None:
-        if result.curve is None:
-            raise SettingsError(f"{name} has no curve to draw", where="--plot")
+    if plot_file is not None and result.curve is not None:
         draw_curve(result.rows, result.curve, f"idp-tf bench {name}", plot_file)
     return result
 

@@ -9,13 +9,17 @@ import pytest
 from tiny_world import invoke
 
 from benchmarks import BENCHES, BenchResult, Goal, base
+from benchmarks.base import CURVED
 
 
 @pytest.mark.parametrize("name", BENCHES)
 def test_smoke(name: str, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    done = invoke("bench", name, "--smoke", "--json", file)
+    picture = tmp_path / "curve.svg"
+    drawn = ("--plot", picture) if name in CURVED else ()
+    done = invoke("bench", name, "--smoke", "--json", file, *drawn)
     assert done.code == 0, done.err
+    assert picture.exists() == bool(drawn)
     assert f"idp-tf bench {name}" in done.out
     assert "its times say nothing" in done.out
     found = json.loads(file.read_text())
@@ -24,6 +28,13 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert found["machine"]["cores"] >= 1
     assert found["versions"]["tensorflow"].startswith("2.")
     assert found["rows"]
+
+
+def test_a_benchmark_without_a_curve_is_refused_before_it_measures(tmp_path: Path) -> None:
+    done = invoke("bench", "encode", "--plot", tmp_path / "curve.svg")
+    assert done.code == 2
+    assert "encode has no curve to draw" in done.err
+    assert CURVED[0] in done.err
 
 
 def test_an_unknown_name() -> None:

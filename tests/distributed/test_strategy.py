@@ -9,10 +9,11 @@ import tensorflow as tf
 from tiny_world import invoke
 from train_task import batches
 
+from idp_tf import cli
 from idp_tf.cluster import check_cluster
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CountedDropout, ItemEmbedding
-from idp_tf.strategy import TablePartitioner, agreed, build_strategy, is_chief
+from idp_tf.strategy import STRATEGIES, TablePartitioner, agreed, build_strategy, is_chief
 
 WORKERS = {"worker": ["a:1", "b:1"]}
 SERVERS = {"chief": ["a:1"], "worker": ["b:1"], "ps": ["c:1"]}
@@ -20,6 +21,10 @@ SERVERS = {"chief": ["a:1"], "worker": ["b:1"], "ps": ["c:1"]}
 
 def config(cluster, kind="worker", index=0):
     return json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
+
+
+def test_the_command_offers_every_strategy():
+    assert tuple(strategy.value for strategy in cli.Strategy) == STRATEGIES
 
 
 def test_an_unknown_strategy_is_refused():
