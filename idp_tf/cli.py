@@ -6,13 +6,27 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from idp_tf import IdpError, __version__
+from idp_tf.cli_options import (
+    ConfigFile,
+    Data,
+    Preset,
+    PresetOption,
+    Rebuild,
+    Seed,
+    SetOption,
+    Sources,
+    Strategy,
+    StrategyOption,
+    Systems,
+    Target,
+    Workdir,
+)
 from idp_tf.errors import SettingsError, requires_extra
 from idp_tf.machine import restart_with_huge_pages, set_thread_counts
 
@@ -30,48 +44,6 @@ app = typer.Typer(
 )
 
 
-class Preset(StrEnum):
-    """The presets of ``idp_tf.config.PRESETS``."""
-
-    quick = "quick"
-    standard = "standard"
-    paper = "paper"
-
-
-class Strategy(StrEnum):
-    """The strategies of ``idp_tf.strategy.STRATEGIES``."""
-
-    none = "none"
-    mirrored = "mirrored"
-    multi_worker = "multi-worker"
-    parameter_server = "parameter-server"
-
-
-Data = Annotated[Path, typer.Option(help="Folder with one folder for each domain.")]
-Sources = Annotated[str, typer.Option(help="Source domains, separated by commas.")]
-Target = Annotated[str, typer.Option(help="Target domain.")]
-Workdir = Annotated[Path, typer.Option(help="Folder for everything that a run makes.")]
-PresetOption = Annotated[
-    Preset, typer.Option(help="quick: 40 minutes on 2 cores; standard: meant for a night; paper.")
-]
-Seed = Annotated[int | None, typer.Option(help="Seed of the whole chain.")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A setting, such as transfer.top_m=5; may be repeated."),
-]
-Rebuild = Annotated[
-    bool, typer.Option("--rebuild", help="Make anew what other settings or data made.")
-]
-StrategyOption = Annotated[
-    Strategy,
-    typer.Option(
-        help="How sequence models are trained: in one process; on all GPUs of this machine; in "
-        "step, on TF_CONFIG's machines; or on them each at its pace, tables on parameter servers."
-    ),
-]
-
-
 @app.command()
 def run(
     data: Data,
@@ -82,6 +54,7 @@ def run(
     seed: Seed = None,
     config: ConfigFile = None,
     set_: SetOption = None,
+    systems: Systems = None,
     rebuild: Rebuild = False,
     strategy: StrategyOption = Strategy.none,
 ) -> None:
@@ -89,7 +62,7 @@ def run(
     from idp_tf.workflow import help_to_train, run_all
 
     prepared = _new_run(
-        data, sources, target, workdir, preset, seed, config, set_, rebuild, strategy
+        data, sources, target, workdir, preset, seed, config, set_, systems, rebuild, strategy
     )
     if prepared.is_chief:
         _print_results(run_all(prepared), target, workdir)
@@ -107,13 +80,16 @@ def prepare(
     seed: Seed = None,
     config: ConfigFile = None,
     set_: SetOption = None,
+    systems: Systems = None,
     rebuild: Rebuild = False,
 ) -> None:
     """Stage 1: read, filter and store the domains; writes the workdir's config.yaml."""
     from idp_tf.workflow import stages
     from idp_tf.workflow.preflight import check_run
 
-    prepared = _new_run(data, sources, target, workdir, preset, seed, config, set_, rebuild)
+    prepared = _new_run(
+        data, sources, target, workdir, preset, seed, config, set_, systems, rebuild
+    )
     check_run(prepared)
     with prepared.locked():
         stages.prepare(prepared)
@@ -236,6 +212,16 @@ def query(
 
 
 @app.command()
+def systems(
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """What a run can train and evaluate: slugs, papers, and what each needs."""
+    from idp_tf.system_table import format_systems, systems_json
+
+    typer.echo(systems_json() if json else format_systems())
+
+
+@app.command()
 def experiment(
     name: Annotated[str, typer.Argument(help="table2, figure4 or table8.")],
     data: Data,
@@ -319,6 +305,7 @@ def _new_run(
     seed: int | None,
     config: Path | None,
     overrides: list[str] | None,
+    systems: str | None,
     rebuild: bool,
     strategy: Strategy = Strategy.none,
 ) -> Run:
@@ -327,7 +314,9 @@ def _new_run(
     from idp_tf.config import load_settings
     from idp_tf.workflow.run import Run, RunConfig
 
-    top_level = {} if seed is None else {"seed": seed}
+    top_level: dict[str, object] = {} if seed is None else {"seed": seed}
+    if systems is not None:
+        top_level["systems"] = _names(systems)
     settings = load_settings(preset.value, file=config, overrides=overrides or (), **top_level)
     resolved = RunConfig(
         data=data.resolve(), sources=tuple(_names(sources)), target=target, settings=settings

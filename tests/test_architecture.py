@@ -29,6 +29,8 @@ ROOMS: Final = {
     "idp_tf.config": ("foundation", 0),
     "idp_tf.metrics": ("foundation", 0),
     "idp_tf.machine": ("foundation", 0),
+    "idp_tf.systems": ("foundation", 0),
+    "idp_tf.system_table": ("foundation", 0),
     "idp_tf.cluster": ("strategy", 1),
     "idp_tf.strategy": ("strategy", 1),
     "idp_tf.data.schema": ("foundation", 0),
@@ -47,6 +49,7 @@ ROOMS: Final = {
     "pipelines": ("pipelines", 7),
     "benchmarks": ("benchmarks", 7),
     "idp_tf.cli": ("cli", 8),
+    "idp_tf.cli_options": ("cli", 8),
 }
 KERAS_3: Final = frozenset({"keras", "keras_hub", "keras_nlp"})
 KERAS_2: Final = frozenset({"tf_keras", "tensorflow_recommenders"})

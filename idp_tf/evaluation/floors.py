@@ -13,9 +13,8 @@ import numpy.typing as npt
 from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Sequences
 from idp_tf.errors import DataError
 from idp_tf.evaluation.ranking import Float32Array, Int32Array, Scorer
+from idp_tf.systems import NEAREST_TITLE, POPULARITY
 
-POPULARITY: Final = "popularity"
-NEAREST_TITLE: Final = "nearest-title"
 LAST_TITLES: Final = 5
 """How many of the last items the nearest-title ranker averages."""
 

@@ -1,11 +1,10 @@
 """From pre-trained source domains to a new one (sections 2.5 and 2.6)."""
 
-from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, build_target_model, copy_encoder
+from idp_tf.transfer.fine_tune import build_target_model, copy_encoder
 from idp_tf.transfer.generate import GeneratedEmbeddings, generate_embeddings, write_matches
 from idp_tf.transfer.initializer import MatchedEmbeddings
 
 __all__ = [
-    "TARGET_SYSTEMS",
     "GeneratedEmbeddings",
     "MatchedEmbeddings",
     "build_target_model",

@@ -11,18 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.domain import Domain
-from idp_tf.evaluation.floors import (
-    NEAREST_TITLE,
-    POPULARITY,
-    nearest_title_scorer,
-    popularity_scorer,
-)
+from idp_tf.evaluation.floors import nearest_title_scorer, popularity_scorer
 from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import summarize
-from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
+from idp_tf.systems import NEAREST_TITLE, POPULARITY, SYSTEMS
 from idp_tf.transfer.generate import find_untitled
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_artifact, seeds_of
@@ -89,8 +84,8 @@ def evaluation_artifact(run: Run, slug: str, seed: int) -> Artifact:
         "negatives": run.settings.evaluation.negatives,
         "negatives_seed": run.settings.seed,
     }
-    if slug in TARGET_SYSTEMS:
-        inputs["model"] = model_artifact(run, TARGET_SYSTEMS[slug], seed).key
+    if SYSTEMS[slug].model:
+        inputs["model"] = model_artifact(run, SYSTEMS[slug], seed).key
     elif slug == NEAREST_TITLE:
         inputs["titles"] = transfer_artifact(run).key
     folder = run.target_dir / "evaluation" / slug / f"seed-{seed}"
@@ -137,4 +132,4 @@ def _scorer(run: Run, target: Domain, slug: str, seed: int) -> Scorer:
     if slug == NEAREST_TITLE:
         untitled = find_untitled(target.titles)
         return nearest_title_scorer(load_title_vectors(run), untitled=untitled)
-    return model_scorer(load_target_model(run, TARGET_SYSTEMS[slug], seed), slug)
+    return model_scorer(load_target_model(run, SYSTEMS[slug], seed), slug)

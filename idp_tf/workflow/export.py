@@ -11,7 +11,7 @@ import numpy as np
 
 from idp_tf.errors import requires_extra
 from idp_tf.retrieval import MIN_VECTORS, Method, build_index
-from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem
+from idp_tf.systems import SYSTEMS, System
 from idp_tf.workflow.artifacts import read_json, write_json
 from idp_tf.workflow.fine_tune import (
     check_systems,
@@ -119,10 +119,10 @@ def _enough_for_scann(name: str, num_items: int) -> bool:
     return num_items >= MIN_VECTORS
 
 
-def _exported_system(run: Run) -> TargetSystem:
+def _exported_system(run: Run) -> System:
     check_systems(run)
     trained = [system.slug for system in target_systems(run) if system.trained]
-    return TARGET_SYSTEMS[next(slug for slug in (*_PREFERRED, *trained) if slug in trained)]
+    return SYSTEMS[next(slug for slug in (*_PREFERRED, *trained) if slug in trained)]
 
 
 def _is_exported(folder: Path, name: str, key: str) -> bool:

@@ -11,10 +11,10 @@ from idp_tf.config import FineTuneSettings
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import Domain
 from idp_tf.errors import SettingsError
-from idp_tf.evaluation.floors import NEAREST_TITLE, POPULARITY
-from idp_tf.models import SASRec, load_model, save_model
+from idp_tf.models import SequenceModel, load_model, save_model
 from idp_tf.models.training import TrainingState, train
-from idp_tf.transfer.fine_tune import TARGET_SYSTEMS, TargetSystem, build_target_model
+from idp_tf.systems import SYSTEMS, System
+from idp_tf.transfer.fine_tune import build_target_model
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
@@ -22,11 +22,8 @@ from idp_tf.workflow.run import Run
 from idp_tf.workflow.transfer import load_generated, transfer_artifact
 from idp_tf.workflow.validation import build_validation
 
-FLOORS = (POPULARITY, NEAREST_TITLE)
-SYSTEMS = (*FLOORS, *TARGET_SYSTEMS)
-
 # Raised when the same inputs would make something else.
-_FORMAT = 2
+_FORMAT = 3
 
 
 def fine_tune(run: Run) -> None:
@@ -60,24 +57,23 @@ def check_systems(run: Run) -> None:
         )
 
 
-def target_systems(run: Run) -> list[TargetSystem]:
+def target_systems(run: Run) -> list[System]:
     """The systems of this run that hold a model."""
-    return [TARGET_SYSTEMS[slug] for slug in run.settings.systems if slug in TARGET_SYSTEMS]
+    return [SYSTEMS[slug] for slug in run.settings.systems if SYSTEMS[slug].model]
 
 
 def seeds_of(run: Run, slug: str) -> Iterator[int]:
     """The seeds with which a system is made; one for what nothing random goes into."""
-    trained = slug in TARGET_SYSTEMS and TARGET_SYSTEMS[slug].trained
-    count = run.settings.fine_tune_seeds if trained else 1
+    count = run.settings.fine_tune_seeds if SYSTEMS[slug].trained else 1
     yield from range(run.settings.seed, run.settings.seed + count)
 
 
-def model_artifact(run: Run, system: TargetSystem, seed: int) -> Artifact:
+def model_artifact(run: Run, system: System, seed: int) -> Artifact:
     """The artifact of one system with one seed."""
     settings = run.settings
     inputs: dict[str, Any] = {
         "format": _FORMAT,
-        "system": asdict(system),
+        "system": _what_decides(system),
         "target": data_key(run, run.config.target),
         "model": settings.model.model_dump(mode="json"),
         "seed": seed,
@@ -86,7 +82,7 @@ def model_artifact(run: Run, system: TargetSystem, seed: int) -> Artifact:
         inputs["fine_tune"] = settings.fine_tune.model_dump(mode="json")
         inputs["negatives"] = settings.evaluation.negatives
         inputs["validation_seed"] = settings.seed
-    if system.pretrained_encoder:
+    if system.takes_encoder:
         inputs["pretrain"] = pretrain_artifact(run).key
     if system.embeddings != "fresh":
         inputs["transfer"] = transfer_artifact(run).key
@@ -94,18 +90,20 @@ def model_artifact(run: Run, system: TargetSystem, seed: int) -> Artifact:
     return run.artifact(folder, f"{system.slug}, seed {seed}", inputs)
 
 
-def load_target_model(run: Run, system: TargetSystem, seed: int) -> SASRec:
+def _what_decides(system: System) -> dict[str, Any]:
+    """What of a system decides its model: not what it is called."""
+    fields = asdict(system)
+    return {name: fields[name] for name in ("model", "embeddings", "base", "takes_encoder")}
+
+
+def load_target_model(run: Run, system: System, seed: int) -> SequenceModel:
     """A finished model."""
     artifact = model_artifact(run, system, seed)
     artifact.require()
-    model = load_model(artifact.folder / "model")
-    assert isinstance(model, SASRec)
-    return model
+    return load_model(artifact.folder / "model")
 
 
-def _make_model(
-    run: Run, target: Domain, system: TargetSystem, seed: int, artifact: Artifact
-) -> None:
+def _make_model(run: Run, target: Domain, system: System, seed: int, artifact: Artifact) -> None:
     if not system.trained:
         if run.is_chief:
             model = _initial_model(run, target, system, seed)
@@ -113,7 +111,7 @@ def _make_model(
             artifact.finish()
         return
     settings = run.settings.fine_tune
-    best: tuple[float, SASRec, TrainingState] | None = None
+    best: tuple[float, SequenceModel, TrainingState] | None = None
     for rate in settings.learning_rate_grid or (settings.learning_rate,):
         model = _initial_model(run, target, system, seed, run.scope())
         chosen = settings.model_copy(update={"learning_rate": rate})
@@ -128,12 +126,12 @@ def _make_model(
 def _initial_model(
     run: Run,
     target: Domain,
-    system: TargetSystem,
+    system: System,
     seed: int,
     scope: AbstractContextManager[Any] | None = None,
-) -> SASRec:
+) -> SequenceModel:
     generated = None if system.embeddings == "fresh" else load_generated(run, system.embeddings)
-    pretrained = load_pretrained(run) if system.pretrained_encoder else None
+    pretrained = load_pretrained(run) if system.takes_encoder else None
     with scope or nullcontext():
         return build_target_model(
             system,
@@ -149,7 +147,7 @@ def _initial_model(
 def _train(
     run: Run,
     target: Domain,
-    model: SASRec,
+    model: SequenceModel,
     settings: FineTuneSettings,
     seed: int,
     artifact: Artifact,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from idp_tf.data.batches import TrainingBatches
-from idp_tf.models import SASRec, load_model, save_model
+from idp_tf.models import SequenceModel, build_model, load_model, save_model
 from idp_tf.models.training import train
-from idp_tf.transfer.fine_tune import build_sasrec
+from idp_tf.systems import BASE
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.prepare import data_key, load_sources
 from idp_tf.workflow.run import Run
@@ -16,7 +16,7 @@ from idp_tf.workflow.validation import build_validation
 _MODEL = "model"
 
 # Raised when the same inputs would make something else.
-_FORMAT = 2
+_FORMAT = 3
 
 
 def pretrain(run: Run) -> None:
@@ -30,7 +30,9 @@ def pretrain(run: Run) -> None:
     settings, seed = run.settings.pretrain, run.settings.seed
     merged = load_sources(run)
     with run.scope():
-        model = build_sasrec(run.settings.model, merged.num_items, seed, loss=settings.loss)
+        model = build_model(
+            BASE, run.settings.model, merged.num_items, loss=settings.loss, seed=seed
+        )
     batches = TrainingBatches(
         merged.sequences,
         merged.num_items,
@@ -76,10 +78,8 @@ def pretrain_artifact(run: Run) -> Artifact:
     return run.artifact(run.workdir / "pretrain", "pre-training", inputs)
 
 
-def load_pretrained(run: Run) -> SASRec:
+def load_pretrained(run: Run) -> SequenceModel:
     """The pre-trained model."""
     artifact = pretrain_artifact(run)
     artifact.require()
-    model = load_model(artifact.folder / _MODEL)
-    assert isinstance(model, SASRec)
-    return model
+    return load_model(artifact.folder / _MODEL)

@@ -12,7 +12,7 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
-from idp_tf.transfer.fine_tune import TARGET_SYSTEMS
+from idp_tf.systems import SYSTEMS
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
     count_openings,
@@ -129,8 +129,8 @@ def _results(run: Run) -> Iterator[ResultRow]:
     for slug, seed in evaluated(run):
         artifact = evaluation_artifact(run, slug, seed)
         seconds = artifact.summary["seconds"]
-        if slug in TARGET_SYSTEMS:
-            seconds += model_artifact(run, TARGET_SYSTEMS[slug], seed).summary["seconds"]
+        if SYSTEMS[slug].model:
+            seconds += model_artifact(run, SYSTEMS[slug], seed).summary["seconds"]
         for protocol, ranks in load_ranks(run, slug, seed).items():
             yield result_row(
                 ranks,
@@ -165,8 +165,8 @@ def _significance(run: Run) -> Iterator[Any]:
 def _curves(run: Run) -> dict[str, dict[str, list[float]]]:
     curves = {}
     for slug, seed in evaluated(run):
-        if slug in TARGET_SYSTEMS and TARGET_SYSTEMS[slug].trained:
-            summary = model_artifact(run, TARGET_SYSTEMS[slug], seed).summary
+        if SYSTEMS[slug].trained:
+            summary = model_artifact(run, SYSTEMS[slug], seed).summary
             curves[f"{run.config.target}: {slug}, seed {seed}"] = _curve(summary)
     return curves
 

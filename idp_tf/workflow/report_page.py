@@ -27,9 +27,8 @@ from idp_tf.workflow.report_sections import (
     result_tables,
     settings_text,
     stage_rows,
-    system_label,
 )
-from idp_tf.workflow.scores import collect_scores, domains_of, protocols_of
+from idp_tf.workflow.scores import collect_scores, domains_of, protocols_of, system_label
 
 TEMPLATE: Final = "report.html"
 

@@ -14,12 +14,12 @@ from typing import Any, Final
 import yaml
 
 from idp_tf.workflow.scores import (
-    SYSTEM_LABELS,
     SystemScores,
     best_two,
     collect_scores,
     protocol_label,
     protocols_of,
+    system_label,
 )
 
 HEADLINE_METRIC: Final = "NDCG@5"
@@ -60,11 +60,6 @@ class ResultTable:
     metrics: list[str]
     rows: list[tuple[str, str, list[Cell]]]
     caption: str
-
-
-def system_label(system: str) -> str:
-    """A system's name for readers, its slug where there is none."""
-    return SYSTEM_LABELS.get(system, system)
 
 
 def result_tables(report: Mapping[str, Any], domain: str) -> list[ResultTable]:

@@ -7,17 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-SYSTEM_LABELS: Final = {
-    "popularity": "Most popular first",
-    "nearest-title": "Nearest title",
-    "sasrec": "SASRec, from scratch",
-    "idp-zero-shot": "IDP, zero-shot",
-    "idp-wo-matcher": "IDP without the matcher",
-    "idp-wo-bcl": "IDP, text encoder untuned",
-    "idp-wo-encoder": "IDP, new sequence encoder",
-    "idp": "IDP, fine-tuned",
-}
-"""What a reader sees for each slug; also the order of tables, floors first."""
+from idp_tf.systems import SYSTEMS
 
 FULL: Final = "full"
 
@@ -46,7 +36,12 @@ class SystemScores:
     @property
     def label(self) -> str:
         """What a reader sees."""
-        return SYSTEM_LABELS.get(self.system, self.system)
+        return system_label(self.system)
+
+
+def system_label(slug: str) -> str:
+    """What a reader sees for a slug; a system that is no longer known keeps its slug."""
+    return SYSTEMS[slug].label if slug in SYSTEMS else slug
 
 
 def domains_of(report: Mapping[str, Any]) -> list[str]:
@@ -75,7 +70,7 @@ def protocol_label(protocol: str) -> str:
 
 
 def collect_scores(report: Mapping[str, Any], domain: str, protocol: str) -> list[SystemScores]:
-    """One row a system, in the order of ``SYSTEM_LABELS``, unknown systems last.
+    """One row a system, in the order of ``SYSTEMS``, unknown systems last.
 
     Args:
         report: What report.json holds.
@@ -86,7 +81,7 @@ def collect_scores(report: Mapping[str, Any], domain: str, protocol: str) -> lis
     for row in report.get("results") or []:
         if row["domain"] == domain and row["protocol"] == protocol:
             by_system.setdefault(row["system"], []).append(row)
-    order = {system: place for place, system in enumerate(SYSTEM_LABELS)}
+    order = {system: place for place, system in enumerate(SYSTEMS)}
     systems = sorted(by_system, key=lambda system: order.get(system, len(order)))
     return [_over_seeds(system, by_system[system]) for system in systems]
 

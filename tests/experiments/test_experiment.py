@@ -11,7 +11,7 @@ from tiny_world import OTHER_TARGET, SOURCES, TARGET, invoke, overrides
 
 from idp_tf.errors import SettingsError
 from idp_tf.experiments.base import EXPERIMENTS, load_experiment
-from idp_tf.workflow.fine_tune import SYSTEMS
+from idp_tf.systems import SYSTEMS
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -1,0 +1,48 @@
+"""The list of systems, and the option that chooses among them."""
+
+import json
+
+from tiny_world import invoke
+
+from idp_tf.models import MODELS
+from idp_tf.systems import SYSTEMS
+
+
+def test_every_system_is_whole():
+    for slug, system in SYSTEMS.items():
+        assert slug == system.slug
+        assert system.model is None or system.model in MODELS
+        assert system.base is None or system.base in MODELS
+        # What transfers has a twin from scratch to be judged by, of the same model.
+        assert (system.twin is not None) == (system.base is not None)
+        if system.twin is not None:
+            twin = SYSTEMS[system.twin]
+            assert (twin.model, twin.base, twin.trained) == (system.model, None, True)
+        assert system.trained <= (system.model is not None)
+
+
+def test_they_are_listed():
+    said = invoke("systems").out
+    assert all(slug in said for slug in SYSTEMS)
+    assert "arXiv:1808.09781" in said
+
+
+def test_json_says_what_each_needs():
+    rows = {row["slug"]: row for row in json.loads(invoke("systems", "--json").out)}
+    assert list(rows) == list(SYSTEMS)
+    assert rows["popularity"]["needs"] == []
+    assert rows["nearest-title"]["needs"] == ["titles"]
+    assert rows["idp"]["needs"] == ["titles", "source domains"]
+    assert rows["idp-wo-matcher"]["needs"] == ["source domains"]
+    assert (rows["idp"]["twin"], rows["sasrec"]["twin"]) == ("sasrec", None)
+
+
+def test_an_unknown_one_names_the_known(tmp_path):
+    done = invoke(
+        "run", "--data", tmp_path, "--sources", "a", "--target", "t", "--workdir", tmp_path / "w",
+        "--systems", "sasrec,idq",
+    )  # fmt: skip
+    assert done.code == 2
+    assert "unknown system 'idq'" in done.err
+    assert "nearest-title" in done.err
+    assert not (tmp_path / "w").exists()
