@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
 
@@ -27,7 +28,7 @@ class ItemEmbedding(tf_keras.layers.Embedding):
             "0", shape=(self.input_dim, self.output_dim), dtype=self.embeddings.dtype.name
         )
         begin = 0
-        for shard in self._trainable_weights:
+        for shard in self._shards():
             table[begin : begin + shard.shape[0]] = shard.numpy()
             begin += shard.shape[0]
 
@@ -44,6 +45,10 @@ class ItemEmbedding(tf_keras.layers.Embedding):
                 f"the layer's {(self.input_dim, self.output_dim)}"
             )
         begin = 0
-        for shard in self._trainable_weights:
+        for shard in self._shards():
             shard.assign(table[begin : begin + shard.shape[0]])
             begin += shard.shape[0]
+
+    def _shards(self) -> list[tf.Variable]:
+        """The layer has no other weight, whether it is trained or not."""
+        return [*self._trainable_weights, *self._non_trainable_weights]

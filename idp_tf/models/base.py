@@ -1,10 +1,11 @@
-"""What every sequence model is: item embeddings, an encoder, and a loss."""
+"""What every sequence model is: items, an encoder, and a loss."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 
 from idp_tf.data.schema import PAD_ID
-from idp_tf.errors import WorkdirError
-from idp_tf.layers import ItemEmbedding, derive_seed
+from idp_tf.errors import SettingsError, WorkdirError
+from idp_tf.layers import IdItems, ItemEmbedding, ItemLayer, derive_seed
 from idp_tf.losses import build_loss
 from idp_tf.strategy import chiefs_folder
 
@@ -23,19 +24,18 @@ Batch = dict[str, tf.Tensor]
 
 _CONFIG_FILE = "model.json"
 _WEIGHTS_FILE = "model.weights.h5"
-_INITIAL_STDDEV = 0.02
 _LOSSES = ("loss", "regularization_loss", "total_loss")
 
 
 class SequenceModel(tfrs.Model):
     """A retrieval model over item sequences, trained by ``model.fit``.
 
-    The score of an item is the dot product of its embedding with the user's
+    The score of an item is the dot product of its vector with the user's
     representation, which is the encoder's output at the last position (eq. 1, 2).
 
     Args:
         num_items: Items 1 … num_items; 0 is padding.
-        embedding_dim: Width of item embeddings.
+        embedding_dim: Width of item vectors.
         max_length: Longest history that the encoder reads.
         encoder: A layer called as ``encoder(embeddings, padding_mask=…, training=…)``
             that maps (batch, length, dim) to the same shape.
@@ -43,13 +43,15 @@ class SequenceModel(tfrs.Model):
             such as ``MatchedEmbeddings``.
         loss: What it is trained by, one of ``idp_tf.losses.LOSSES``.
         seed: Seed of the item embeddings.
+        items: How items become vectors, such as ``TitleItems``; ``IdItems`` by that
+            initializer if not given. Every model takes it.
 
     Training batches are dictionaries, as ``TrainingBatches`` makes them for the loss's
     ``negatives``: ``item_ids`` and ``positive_ids`` (what followed each item; 0 where nothing
     is to be learned), (batch, length) int32, padded on the left, and the loss's own.
 
     Raises:
-        SettingsError: if the loss is unknown.
+        SettingsError: if the loss is unknown, or the items do not fit.
     """
 
     train_function: Any
@@ -63,6 +65,7 @@ class SequenceModel(tfrs.Model):
         embeddings_initializer: Any = None,
         loss: str = "bpr",
         seed: int = 0,
+        items: ItemLayer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -74,21 +77,48 @@ class SequenceModel(tfrs.Model):
         self.seed = seed
 
         # Layers
-        self.item_embedding = ItemEmbedding(
-            num_items + 1,
-            embedding_dim,
-            embeddings_initializer=embeddings_initializer
-            or tf_keras.initializers.RandomNormal(
-                stddev=_INITIAL_STDDEV, seed=derive_seed(seed, 0)
-            ),
-            name="item_embedding",
-        )
+        if items is None:
+            items = IdItems(
+                num_items,
+                embedding_dim,
+                embeddings_initializer,
+                derive_seed(seed, 0),
+                name="item_embedding",
+            )
+        elif embeddings_initializer is not None:
+            raise SettingsError(
+                "given along with items, which make their own table",
+                where="embeddings_initializer",
+                remedy="give it to IdItems",
+            )
+        self.items = items
         self.encoder = encoder
         self.item_loss = build_loss(loss)
         self.loss_tracker = _PassingMean(name=loss)
 
         # Weights exist from here on, so that they can be copied and loaded.
-        self(np.full((1, 2), PAD_ID, np.int32))
+        padding = np.full((1, 2), PAD_ID, np.int32)
+        self._check_items(self(padding), self.vectors_of(padding))
+
+    def _check_items(self, hidden: tf.Tensor, vectors: tf.Tensor) -> None:
+        if self.items.num_items != self.num_items:
+            raise SettingsError(
+                f"vectors of {self.items.num_items} items for num_items={self.num_items}",
+                where="items",
+                remedy="give a vector for each item, and one for padding before them",
+            )
+        if not hidden.shape[-1] == vectors.shape[-1] == self.embedding_dim:
+            raise SettingsError(
+                f"items are {vectors.shape[-1]} and users {hidden.shape[-1]} wide, "
+                f"not embedding_dim={self.embedding_dim}",
+                where="items",
+                remedy=f"make them with dim={self.embedding_dim}",
+            )
+
+    @property
+    def item_embedding(self) -> ItemEmbedding | None:
+        """The table of trained item vectors; None if items have none, such as ``TitleItems``."""
+        return self.items.ids
 
     def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Encodes every prefix: (batch, length) int32 -> (batch, length, dim).
@@ -108,7 +138,7 @@ class SequenceModel(tfrs.Model):
                 f"max_length={self.max_length}; pass the last {self.max_length} of each row"
             )
         padding_mask = tf.not_equal(item_ids, PAD_ID)
-        embeddings = self.item_embedding(item_ids)
+        embeddings = self.items(item_ids, training=training)
         # The padding row may hold anything; nothing of it goes in.
         embeddings *= tf.cast(padding_mask, embeddings.dtype)[..., None]
         return self.encoder(embeddings, padding_mask=padding_mask, training=training)
@@ -121,18 +151,22 @@ class SequenceModel(tfrs.Model):
         """
         return self(item_ids, training=False)[:, -1]
 
-    def item_vectors(self) -> tf.Tensor:
-        """What user representations are multiplied with, (num_items + 1, dim); row 0 is padding."""
-        return tf.convert_to_tensor(self.item_embedding.embeddings)
+    def item_vectors(self, training: bool | None = None) -> tf.Tensor:
+        """What user representations are multiplied with, (num_items + 1, dim); row 0 is padding.
 
-    def vectors_of(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """The rows of ``item_vectors`` of some items: ids of any shape -> (…, dim)."""
-        return self.item_embedding(item_ids)
+        Args:
+            training: Whether they are to be trained, with whatever noise that adds to them.
+        """
+        return self.items.table(training=training)
+
+    def vectors_of(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The rows of ``item_vectors`` of some items: ids (batch, …) -> (batch, …, dim)."""
+        return self.items(item_ids, training=training)
 
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
         """The loss at every position of a training batch."""
         hidden = self(inputs["item_ids"], training=training)
-        loss = self.item_loss(hidden, inputs, self)
+        loss = self.item_loss(hidden, inputs, _ItemsOfStep(self, training))
         # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
         self.loss_tracker.update_state(loss * _num_replicas())
         return loss
@@ -155,13 +189,37 @@ class SequenceModel(tfrs.Model):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that rebuild the model, but for the initializer."""
+        plain = isinstance(self.items, IdItems)
         return {
             "num_items": self.num_items,
             "embedding_dim": self.embedding_dim,
             "max_length": self.max_length,
             "loss": self.loss_name,
             "seed": self.seed,
+            **({} if plain else {"items": tf_keras.layers.serialize(self.items)}),
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SequenceModel:
+        """The inverse of ``get_config``; title vectors are zeros until weights are loaded."""
+        if "items" in config:
+            items = tf_keras.layers.deserialize(config["items"], custom_objects)
+            config = {**config, "items": items}
+        return cls(**config)
+
+
+@dataclass(frozen=True)
+class _ItemsOfStep:
+    """A model's items as a loss sees them: in training, adaptors may add noise."""
+
+    model: SequenceModel
+    training: bool
+
+    def vectors_of(self, item_ids: tf.Tensor) -> tf.Tensor:
+        return self.model.vectors_of(item_ids, training=self.training)
+
+    def item_vectors(self) -> tf.Tensor:
+        return self.model.item_vectors(training=self.training)
 
 
 def _several_steps(model: SequenceModel) -> Callable[[Any], dict[str, tf.Tensor]]:

@@ -25,6 +25,7 @@ class SASRec(SequenceModel):
         loss: ``bpr`` is ID-centric Pre-training's (eq. 3), ``bce`` the original's; or another
             of ``idp_tf.losses.LOSSES``.
         seed: Seed of initial weights and dropout.
+        **kwargs: ``items``, as for ``SequenceModel``, and Keras's.
 
     Reference: Kang and McAuley 2018, https://arxiv.org/abs/1808.09781.
 

@@ -1,0 +1,148 @@
+"""FDSA: self-attention over items and, apart from it, over their features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from idp_tf.errors import SettingsError
+from idp_tf.layers import CausalTransformer, JoinedItems, derive_seed
+from idp_tf.models.base import SequenceModel
+
+
+@tf_keras.utils.register_keras_serializable("idp_tf")
+class FDSA(SequenceModel):
+    """Feature-level deeper self-attention: one transformer reads ids, another one titles.
+
+    What both give is put side by side and through a fully connected layer; an item's score
+    is the dot product of that with the embedding of its id.
+
+    Here an item has one feature, its title's vector through the dense layer of ``TitleItems``.
+    The paper weighs several features by a "vanilla" attention, a softmax over them, which over
+    one is 1 whatever it has learned, and is left out. The two stacks are ``CausalTransformer``,
+    which normalises before each sublayer, where the paper does so after it.
+
+    Args:
+        num_items: Items 1 … num_items; 0 is padding.
+        embedding_dim: Width of item embeddings and of both transformers.
+        num_layers: Transformer layers, as many for titles as for ids.
+        num_heads: Attention heads.
+        dropout: Dropout rate.
+        max_length: Longest history that is read.
+        loss: One of ``idp_tf.losses.LOSSES``; ``bce`` is the original's.
+        seed: Seed of the encoder's initial weights and of dropout.
+        items: Ids and titles, both of width ``embedding_dim``.
+        **kwargs: Keras's.
+
+    Raises:
+        SettingsError: if there are no titles, or they do not fit.
+
+    Reference: Zhang et al. 2019, "Feature-level Deeper Self-Attention Network for Sequential
+    Recommendation", https://www.ijcai.org/proceedings/2019/600.
+
+    Example:
+        >>> import numpy as np
+        >>> from idp_tf.layers import IdItems, TitleItems
+        >>> titles = np.concatenate([np.zeros((1, 12)), np.eye(10, 12)])
+        >>> items = JoinedItems(IdItems(10, 8, seed=1), TitleItems(titles, 8, seed=2))
+        >>> model = FDSA(num_items=10, embedding_dim=8, max_length=5, items=items)
+        >>> model.encode_users(np.array([[0, 0, 1, 2, 3]], np.int32)).shape
+        TensorShape([1, 8])
+    """
+
+    items: JoinedItems
+
+    def __init__(
+        self,
+        num_items: int,
+        embedding_dim: int = 64,
+        num_layers: int = 2,
+        num_heads: int = 2,
+        dropout: float = 0.2,
+        max_length: int = 50,
+        loss: str = "bpr",
+        seed: int = 0,
+        items: JoinedItems | None = None,
+        **kwargs: Any,
+    ):
+        if not isinstance(items, JoinedItems):
+            raise SettingsError(
+                "FDSA reads titles beside ids, and none are given",
+                where="items",
+                remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
+                "titles takes a system that reads ids alone, such as SASRec",
+            )
+        item_encoder, feature_encoder = (
+            CausalTransformer(num_layers, num_heads, max_length, dropout, derive_seed(seed, 1, i))
+            for i in range(2)
+        )
+        encoder = _TwoLevels(
+            item_encoder, feature_encoder, seed=derive_seed(seed, 1, 2), name="encoder"
+        )
+        super().__init__(
+            num_items,
+            embedding_dim,
+            max_length,
+            encoder,
+            loss=loss,
+            seed=seed,
+            items=items,
+            **kwargs,
+        )
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.dropout = dropout
+
+    def item_vectors(self, training: bool | None = None) -> tf.Tensor:
+        """Embeddings of the ids alone, (num_items + 1, dim); row 0 is padding."""
+        return self.items.ids.table()
+
+    def vectors_of(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Embeddings of some ids: any shape -> (…, dim)."""
+        return self.items.ids(item_ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__``; see ``SequenceModel``."""
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+        }
+
+
+class _TwoLevels(tf_keras.layers.Layer):
+    """Two encoders, each of one half of the inputs, and a fully connected layer over both.
+
+    (batch, length, 2 dim) -> (batch, length, dim); the half that stands first is the items'.
+    """
+
+    def __init__(
+        self,
+        item_encoder: tf_keras.layers.Layer,
+        feature_encoder: tf_keras.layers.Layer,
+        seed: int,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.item_encoder = item_encoder
+        self.feature_encoder = feature_encoder
+        self.seed = seed
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        self.output_projection = tf_keras.layers.Dense(
+            int(input_shape[-1]) // 2,
+            kernel_initializer=tf_keras.initializers.GlorotUniform(self.seed),
+            name="output",
+        )
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
+        ids, features = tf.split(inputs, 2, axis=-1)
+        by_items = self.item_encoder(ids, padding_mask=padding_mask, training=training)
+        by_features = self.feature_encoder(features, padding_mask=padding_mask, training=training)
+        return self.output_projection(tf.concat([by_items, by_features], axis=-1))
