@@ -4,6 +4,7 @@ from idp_tf.layers.attention import CausalSelfAttention
 from idp_tf.layers.dropout import CountedDropout
 from idp_tf.layers.embedding import ItemEmbedding
 from idp_tf.layers.normalization import LayerNorm
+from idp_tf.layers.patches import ModelPatch, PatchedTransformer
 from idp_tf.layers.seeds import derive_seed
 from idp_tf.layers.transformer import CausalTransformer
 
@@ -13,5 +14,7 @@ __all__ = [
     "CountedDropout",
     "ItemEmbedding",
     "LayerNorm",
+    "ModelPatch",
+    "PatchedTransformer",
     "derive_seed",
 ]

@@ -1,6 +1,7 @@
 """Sequential recommenders: TFRS models that hold a Keras sequence encoder."""
 
 from idp_tf.models.base import SequenceModel, load_model, save_model
+from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.sasrec import SASRec
 
-__all__ = ["SASRec", "SequenceModel", "load_model", "save_model"]
+__all__ = ["PeterRec", "SASRec", "SequenceModel", "load_model", "save_model"]

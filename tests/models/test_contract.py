@@ -8,7 +8,7 @@ from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import WorkdirError
 from idp_tf.losses import LOSSES
-from idp_tf.models import SASRec, load_model, save_model
+from idp_tf.models import PeterRec, SASRec, load_model, save_model
 from idp_tf.optimizers import LazyAdam
 
 NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
@@ -18,7 +18,18 @@ def make_sasrec(**options):
     return SASRec(NUM_ITEMS, embedding_dim=DIM, num_heads=2, max_length=LENGTH, **options)
 
 
-@pytest.fixture(params=[make_sasrec])
+def make_peterrec(**options):
+    """As if its patches had learned: at the start no gradient passes their zeros."""
+    model = PeterRec(
+        NUM_ITEMS, embedding_dim=DIM, num_heads=2, max_length=LENGTH, patch_width=4, **options
+    )
+    rng = np.random.default_rng(0)
+    for weight in model.encoder.trainable_weights:
+        weight.assign_add(rng.normal(scale=0.1, size=weight.shape))
+    return model
+
+
+@pytest.fixture(params=[make_sasrec, make_peterrec])
 def make_model(request):
     return request.param
 
