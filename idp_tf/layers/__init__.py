@@ -1,8 +1,15 @@
 """Keras layers (tf_keras) that the sequence models are built from."""
 
+from idp_tf.layers.adversarial import (
+    DomainClassifier,
+    GradientReversal,
+    GrowingStrength,
+)
 from idp_tf.layers.attention import CausalSelfAttention
+from idp_tf.layers.augmentation import ItemDrop, keep_items
 from idp_tf.layers.dropout import CountedDropout
 from idp_tf.layers.embedding import ItemEmbedding
+from idp_tf.layers.moe import MoEAdaptor, ParametricWhitening
 from idp_tf.layers.normalization import LayerNorm
 from idp_tf.layers.patches import ModelPatch, PatchedTransformer
 from idp_tf.layers.seeds import derive_seed
@@ -12,9 +19,16 @@ __all__ = [
     "CausalSelfAttention",
     "CausalTransformer",
     "CountedDropout",
+    "DomainClassifier",
+    "GradientReversal",
+    "GrowingStrength",
+    "ItemDrop",
     "ItemEmbedding",
     "LayerNorm",
+    "MoEAdaptor",
     "ModelPatch",
+    "ParametricWhitening",
     "PatchedTransformer",
     "derive_seed",
+    "keep_items",
 ]
