@@ -85,6 +85,11 @@ def pretraining_loss(
 
     Returns:
         A scalar.
+
+    Example:
+        >>> users, ids = tf.eye(4), tf.constant([3, 4, 5, 6])
+        >>> round(float(pretraining_loss(users, users, users, ids, 1.0, 0.5)), 4)
+        1.1155
     """
     to_items = in_batch_contrastive(sequences, next_items, positive_ids, temperature)
     to_sequences = in_batch_contrastive(sequences, augmented, positive_ids, temperature)

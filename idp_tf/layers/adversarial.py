@@ -113,12 +113,12 @@ class DomainClassifier(tf_keras.layers.Layer):
     make them alike.
 
     For DACDR (Zhang et al. 2021, "A Deep Dual Adversarial Network for Cross-Domain
-    Recommendation", TKDE, doi 10.1109/TKDE.2021.3132953), of which no code and only the abstract
-    is public: encoders that the domains share are trained against a domain discriminator, for
-    users and for items alike (hence dual), and encoders of each domain are held orthogonal to
-    them (``orthogonality`` in ``idp_tf.representation_losses``). Not verified, and decided here:
-    a reversed gradient rather than alternating steps; this network's shape; cross-entropy over
-    any number of domains, where theirs are two.
+    Recommendation", TKDE, doi 10.1109/TKDE.2021.3132953), of which no code was found and the
+    abstract was read: encoders that the domains share are trained against a domain
+    discriminator, for users and for items alike, and the encoders of each domain have an
+    orthogonal constraint (``orthogonality`` in ``idp_tf.representation_losses``). Not verified,
+    and decided here: a reversed gradient rather than alternating steps; this network's shape;
+    cross-entropy over any number of domains, where theirs are two.
 
     Args:
         num_domains: Domains to tell apart.

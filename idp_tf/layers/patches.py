@@ -90,6 +90,13 @@ class PatchedTransformer(CausalTransformer):
     Reference: Yuan et al. 2020, "Parameter-Efficient Transfer from Sequential Behaviors for User
     Modeling and Recommendation", https://arxiv.org/abs/2001.04253. Their encoder is a dilated
     convolution network, so what the two sublayers of a layer are is ours.
+
+    Example:
+        >>> shape = {"num_layers": 1, "num_heads": 2, "max_length": 5}
+        >>> inputs, mask = tf.ones((2, 5, 8)), tf.ones((2, 5), tf.bool)
+        >>> patched = PatchedTransformer(**shape, patch="parallel", patch_width=2)(inputs, mask)
+        >>> bool(tf.reduce_all(patched == CausalTransformer(**shape)(inputs, mask)))
+        True
     """
 
     def __init__(self, *, patch: Insertion = "serial", patch_width: int = 16, **kwargs: Any):
