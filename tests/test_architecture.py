@@ -38,6 +38,7 @@ ROOMS: Final = {
     "idp_tf.retrieval": ("retrieval", 1),
     "idp_tf.layers": ("layers", 2),
     "idp_tf.losses": ("layers", 2),
+    "idp_tf.representation_losses": ("layers", 2),
     "idp_tf.optimizers": ("layers", 2),
     "idp_tf.text": ("text", 2),
     "idp_tf.models": ("models", 3),

@@ -7,9 +7,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from idp_tf.layers.counted import CountedLayer
+
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class CountedDropout(tf_keras.layers.Layer):
+class CountedDropout(CountedLayer):
     """Dropout that continues exactly where a checkpoint left off.
 
     ``tf_keras.layers.Dropout`` draws from a generator whose state no checkpoint
@@ -40,25 +42,15 @@ class CountedDropout(tf_keras.layers.Layer):
         self.rate = rate
         self.seed = seed
         self._threshold = round(rate * 256)
-        self.calls = self.add_weight(
-            name="calls",
-            shape=(),
-            dtype=tf.int64,
-            initializer="zeros",
-            trainable=False,
-            # Replicas count in step, so the first one's count is that of all.
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Drops elements when ``training``, otherwise returns the inputs."""
         if not training or self._threshold == 0:
             return inputs
-        count = _number_of_mask(self.calls.assign_add(1))
         size = tf.size(inputs)
         words = tf.random.stateless_uniform(
             [(size + 3) // 4],
-            seed=tf.stack([tf.constant(self.seed, tf.int64), count]),
+            seed=self.next_seed(self.seed),
             minval=None,
             maxval=None,
             dtype=tf.uint32,
@@ -71,10 +63,3 @@ class CountedDropout(tf_keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
-
-
-def _number_of_mask(call: tf.Tensor) -> tf.Tensor:
-    """Which of all masks a replica draws: another one in each; in one process, the call's."""
-    replica = tf.distribute.get_replica_context()
-    own = tf.cast(replica.replica_id_in_sync_group, call.dtype)
-    return call * replica.num_replicas_in_sync - own

@@ -66,17 +66,18 @@ class CausalTransformer(tf_keras.layers.Layer):
             ),
         )
         self.input_dropout = CountedDropout(self.dropout, seed=derive_seed(self.seed, 1))
-        self.blocks = [
-            _TransformerBlock(
-                self.num_heads,
-                self.dropout,
-                derive_seed(self.seed, 2 + i),
-                name=f"block_{i}",
-            )
-            for i in range(self.num_layers)
-        ]
+        self.blocks = [self.build_block(i) for i in range(self.num_layers)]
         self.output_norm = LayerNorm(epsilon=1e-8, name="output_norm")
         super().build(input_shape)
+
+    def build_block(self, number: int) -> TransformerBlock:
+        """The layer with a number, from 0; what a transformer with other layers overrides."""
+        return TransformerBlock(
+            self.num_heads,
+            self.dropout,
+            derive_seed(self.seed, 2 + number),
+            name=f"block_{number}",
+        )
 
     def call(
         self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
@@ -101,14 +102,23 @@ class CausalTransformer(tf_keras.layers.Layer):
         }
 
 
-class _TransformerBlock(tf_keras.layers.Layer):
-    """Attention and a two-layer network, each normalised before and added after."""
+class TransformerBlock(tf_keras.layers.Layer):
+    """Attention and a two-layer network, each normalised before and added after.
+
+    Args:
+        num_heads: Attention heads.
+        dropout: Rate of all dropouts.
+        seed: Seed of initial weights and dropout.
+
+    Call arguments and result: as ``CausalTransformer``'s.
+    """
 
     def __init__(self, num_heads: int, dropout: float, seed: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_heads, self.dropout, self.seed = num_heads, dropout, seed
 
     def build(self, input_shape: tf.TensorShape) -> None:
+        """Creates norms, sublayers and dropouts."""
         width = int(input_shape[-1])
         glorot = tf_keras.initializers.GlorotUniform
         self.attention_norm = LayerNorm(epsilon=1e-8)
@@ -130,9 +140,20 @@ class _TransformerBlock(tf_keras.layers.Layer):
     def call(
         self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
     ) -> tf.Tensor:
+        """Encodes; see the class."""
         normal = self.attention_norm(inputs, training=training)
         attended = self.attention(normal, padding_mask, training=training)
+        attended = self.adapt_attention(normal, attended)
         hidden = inputs + self.attention_dropout(attended, training=training)
         normal = self.network_norm(hidden, training=training)
         inner = self.inner_dropout(self.inner(normal), training=training)
-        return hidden + self.outer_dropout(self.outer(inner), training=training)
+        outer = self.adapt_network(normal, self.outer(inner))
+        return hidden + self.outer_dropout(outer, training=training)
+
+    def adapt_attention(self, inputs: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """What becomes of the attention's outputs, (batch, length, dim); here, nothing."""
+        return outputs
+
+    def adapt_network(self, inputs: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        """What becomes of the network's outputs, (batch, length, dim); here, nothing."""
+        return outputs

@@ -2,7 +2,17 @@
 
 from idp_tf.models.base import SequenceModel, load_model, save_model
 from idp_tf.models.fdsa import FDSA
+from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.registry import MODELS, build_model
 from idp_tf.models.sasrec import SASRec
 
-__all__ = ["FDSA", "MODELS", "SASRec", "SequenceModel", "build_model", "load_model", "save_model"]
+__all__ = [
+    "FDSA",
+    "MODELS",
+    "PeterRec",
+    "SASRec",
+    "SequenceModel",
+    "build_model",
+    "load_model",
+    "save_model",
+]

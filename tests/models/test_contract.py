@@ -9,7 +9,7 @@ from idp_tf.data.sequences import Sequences
 from idp_tf.errors import WorkdirError
 from idp_tf.layers import IdItems, ItemEmbedding, JoinedItems, SummedItems, TitleItems
 from idp_tf.losses import LOSSES
-from idp_tf.models import FDSA, SASRec, load_model, save_model
+from idp_tf.models import FDSA, PeterRec, SASRec, load_model, save_model
 from idp_tf.optimizers import LazyAdam
 
 NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
@@ -40,7 +40,21 @@ def make_fdsa(seed=0, **options):
     return FDSA(NUM_ITEMS, DIM, max_length=LENGTH, items=items, seed=seed, **options)
 
 
-@pytest.fixture(params=[make_sasrec, make_sasrec_of_titles, make_sasrec_of_both, make_fdsa])
+def make_peterrec(**options):
+    """As if its patches had learned: at the start no gradient passes their zeros."""
+    model = PeterRec(
+        NUM_ITEMS, embedding_dim=DIM, num_heads=2, max_length=LENGTH, patch_width=4, **options
+    )
+    rng = np.random.default_rng(0)
+    for weight in model.encoder.trainable_weights:
+        weight.assign_add(rng.normal(scale=0.1, size=weight.shape))
+    return model
+
+
+MAKERS = [make_sasrec, make_sasrec_of_titles, make_sasrec_of_both, make_fdsa, make_peterrec]
+
+
+@pytest.fixture(params=MAKERS)
 def make_model(request):
     return request.param
 

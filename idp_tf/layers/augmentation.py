@@ -1,0 +1,83 @@
+"""Histories with items left out, as a second view of a user."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from idp_tf.data.schema import PAD_ID
+from idp_tf.layers.counted import CountedLayer
+
+
+@tf_keras.utils.register_keras_serializable("idp_tf")
+class ItemDrop(CountedLayer):
+    """Leaves out items of histories at random and closes the gaps.
+
+    A history's oldest item is always kept, so none becomes empty. Each call draws anew, from a
+    count that is saved with the weights.
+
+    Args:
+        rate: Share of the other items that is left out, in [0, 1).
+        seed: Seed of what is left out.
+
+    Call arguments:
+        item_ids: (batch, length) ids, padded on the left with 0.
+
+    Returns:
+        The same shape and padding.
+
+    Reference: UniSRec's item drop. The official code (``PLMEmb``, which pads on the right) marks
+    the same items, oldest included, but then writes each dropped one over the kept one before
+    it, so that it loses other items, as many; this does what is marked. Its other augmentation,
+    word drop, is of titles: their vectors are made by the text encoder.
+
+    Raises:
+        ValueError: if the rate is outside its range.
+
+    Example:
+        >>> ItemDrop(0.5, seed=3)(tf.constant([[0, 0, 4, 5, 6, 7]])).numpy().tolist()
+        [[0, 0, 0, 4, 5, 6]]
+    """
+
+    def __init__(self, rate: float = 0.2, seed: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate must be in [0, 1), got {rate}")
+        self.rate = rate
+        self.seed = seed
+
+    def call(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Leaves items out; see the class."""
+        item_ids = tf.convert_to_tensor(item_ids)
+        chance = tf.random.stateless_uniform(tf.shape(item_ids), self.next_seed(self.seed))
+        return keep_items(item_ids, chance >= self.rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__``."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+def keep_items(item_ids: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
+    """Histories of the items that are kept and of the oldest one, in order, padded on the left.
+
+    Args:
+        item_ids: (batch, length) ids, padded on the left with 0.
+        keep: (batch, length) bool.
+
+    Returns:
+        The same shape as ``item_ids``.
+
+    Example:
+        >>> keep = tf.constant([[True, False, False, True, False]])
+        >>> keep_items(tf.constant([[0, 5, 6, 7, 8]]), keep).numpy().tolist()
+        [[0, 0, 0, 5, 7]]
+    """
+    real = tf.not_equal(item_ids, PAD_ID)
+    oldest = real & tf.equal(tf.cumsum(tf.cast(real, tf.int32), axis=1), 1)
+    kept = real & (keep | oldest)
+    length = tf.shape(item_ids)[1]
+    # What goes, goes to the front as padding; what stays keeps its order behind it.
+    order = tf.argsort(tf.range(length) + length * tf.cast(kept, tf.int32), axis=1)
+    return tf.gather(item_ids * tf.cast(kept, item_ids.dtype), order, batch_dims=1)
