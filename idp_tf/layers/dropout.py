@@ -7,15 +7,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from idp_tf.layers.counted import CountedRandom
+
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class CountedDropout(tf_keras.layers.Layer):
-    """Dropout that continues exactly where a checkpoint left off.
-
-    ``tf_keras.layers.Dropout`` draws from a generator whose state no checkpoint
-    holds, so a run that was killed cannot repeat what an undisturbed one would
-    have drawn. Here the mask of the n-th training call depends on the seed and n
-    alone, and n is a weight.
+class CountedDropout(CountedRandom):
+    """Dropout that continues exactly where a checkpoint left off (``CountedRandom``).
 
     One 32-bit random word decides four elements, which makes the mask four times
     cheaper; the rate is therefore a multiple of 1/256, and the kept elements are
@@ -34,31 +31,20 @@ class CountedDropout(tf_keras.layers.Layer):
     """
 
     def __init__(self, rate: float, seed: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must be in [0, 1), got {rate}")
         self.rate = rate
-        self.seed = seed
         self._threshold = round(rate * 256)
-        self.calls = self.add_weight(
-            name="calls",
-            shape=(),
-            dtype=tf.int64,
-            initializer="zeros",
-            trainable=False,
-            # Replicas count in step, so the first one's count is that of all.
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Drops elements when ``training``, otherwise returns the inputs."""
         if not training or self._threshold == 0:
             return inputs
-        count = _number_of_mask(self.calls.assign_add(1))
         size = tf.size(inputs)
         words = tf.random.stateless_uniform(
             [(size + 3) // 4],
-            seed=tf.stack([tf.constant(self.seed, tf.int64), count]),
+            seed=self.next_seed(),
             minval=None,
             maxval=None,
             dtype=tf.uint32,
@@ -70,11 +56,4 @@ class CountedDropout(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
-
-
-def _number_of_mask(call: tf.Tensor) -> tf.Tensor:
-    """Which of all masks a replica draws: another one in each; in one process, the call's."""
-    replica = tf.distribute.get_replica_context()
-    own = tf.cast(replica.replica_id_in_sync_group, call.dtype)
-    return call * replica.num_replicas_in_sync - own
+        return {**super().get_config(), "rate": self.rate}
