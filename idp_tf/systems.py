@@ -80,6 +80,12 @@ SYSTEMS: Final[dict[str, System]] = {
         System(
             "sasrec", "SASRec, from scratch", "Kang and McAuley 2018, arXiv:1808.09781", "sasrec"
         ),
+        System(
+            "gru4rec", "GRU4Rec, from scratch", "Hidasi et al. 2016, arXiv:1511.06939", "gru4rec"
+        ),
+        System(
+            "bert4rec", "BERT4Rec, from scratch", "Sun et al. 2019, arXiv:1904.06690", "bert4rec"
+        ),
         _idp("idp-zero-shot", "IDP, zero-shot", "section 3.6", "zero_shot", trained=False),
         _idp("idp-wo-matcher", "IDP without the matcher", "section 3.7", "fresh"),
         _idp("idp-wo-bcl", "IDP, text encoder untuned", "section 3.7", "untuned"),

@@ -8,11 +8,11 @@ import tensorflow as tf
 import tf_keras
 
 from idp_tf.data.schema import PAD_ID
-from idp_tf.layers.counted import CountedLayer
+from idp_tf.layers.counted import CountedRandom
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class ItemDrop(CountedLayer):
+class ItemDrop(CountedRandom):
     """Leaves out items of histories at random and closes the gaps.
 
     A history's oldest item is always kept, so none becomes empty. Each call draws anew, from a
@@ -42,21 +42,20 @@ class ItemDrop(CountedLayer):
     """
 
     def __init__(self, rate: float = 0.2, seed: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must be in [0, 1), got {rate}")
         self.rate = rate
-        self.seed = seed
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Leaves items out; see the class."""
         item_ids = tf.convert_to_tensor(item_ids)
-        chance = tf.random.stateless_uniform(tf.shape(item_ids), self.next_seed(self.seed))
+        chance = tf.random.stateless_uniform(tf.shape(item_ids), self.next_seed())
         return keep_items(item_ids, chance >= self.rate)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        return {**super().get_config(), "rate": self.rate}
 
 
 def keep_items(item_ids: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:

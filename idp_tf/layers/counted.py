@@ -1,4 +1,4 @@
-"""Layers whose random numbers are a function of a seed and a counter that is saved."""
+"""Random numbers that are a function of a seed and a counter that is saved."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import tensorflow as tf
 import tf_keras
 
 
-class CountedLayer(tf_keras.layers.Layer):
-    """A layer that knows how many training calls it has had.
+class CountedRandom(tf_keras.layers.Layer):
+    """A layer whose n-th draw depends on its seed and n alone, and n is a weight.
 
-    The count is a weight, so a training that goes on from a checkpoint draws what an
-    undisturbed one would have drawn.
+    The generators of Keras's own layers have a state that no checkpoint holds, so a run that
+    was killed cannot repeat what an undisturbed one would have drawn.
+
+    Args:
+        seed: Seed of this layer's draws.
     """
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
+        self.seed = seed
         self.calls = self.add_weight(
             name="calls",
             shape=(),
@@ -27,18 +31,18 @@ class CountedLayer(tf_keras.layers.Layer):
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
         )
 
-    def next_seed(self, seed: int) -> tf.Tensor:
-        """Counts a call; the (2,) int64 seed of what this one draws.
-
-        Args:
-            seed: The layer's own; the other half is the call's number.
-        """
+    def next_seed(self) -> tf.Tensor:
+        """Counts one draw; its seed for ``tf.random.stateless_*``, (2,) int64."""
         count = _number_of_draw(self.calls.assign_add(1))
-        return tf.stack([tf.constant(seed, tf.int64), count])
+        return tf.stack([tf.constant(self.seed, tf.int64), count])
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__``."""
+        return {**super().get_config(), "seed": self.seed}
 
 
 def _number_of_draw(call: tf.Tensor) -> tf.Tensor:
-    """Which of all draws is a replica's: another one in each; in one process, the call's."""
+    """Which of all draws a replica makes: another one in each; in one process, the call's."""
     replica = tf.distribute.get_replica_context()
     own = tf.cast(replica.replica_id_in_sync_group, call.dtype)
     return call * replica.num_replicas_in_sync - own

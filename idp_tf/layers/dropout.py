@@ -7,17 +7,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from idp_tf.layers.counted import CountedLayer
+from idp_tf.layers.counted import CountedRandom
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class CountedDropout(CountedLayer):
-    """Dropout that continues exactly where a checkpoint left off.
-
-    ``tf_keras.layers.Dropout`` draws from a generator whose state no checkpoint
-    holds, so a run that was killed cannot repeat what an undisturbed one would
-    have drawn. Here the mask of the n-th training call depends on the seed and n
-    alone, and n is a weight.
+class CountedDropout(CountedRandom):
+    """Dropout that continues exactly where a checkpoint left off (``CountedRandom``).
 
     One 32-bit random word decides four elements, which makes the mask four times
     cheaper; the rate is therefore a multiple of 1/256, and the kept elements are
@@ -36,11 +31,10 @@ class CountedDropout(CountedLayer):
     """
 
     def __init__(self, rate: float, seed: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         if not 0 <= rate < 1:
             raise ValueError(f"rate must be in [0, 1), got {rate}")
         self.rate = rate
-        self.seed = seed
         self._threshold = round(rate * 256)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
@@ -50,7 +44,7 @@ class CountedDropout(CountedLayer):
         size = tf.size(inputs)
         words = tf.random.stateless_uniform(
             [(size + 3) // 4],
-            seed=self.next_seed(self.seed),
+            seed=self.next_seed(),
             minval=None,
             maxval=None,
             dtype=tf.uint32,
@@ -62,4 +56,4 @@ class CountedDropout(CountedLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        return {**super().get_config(), "rate": self.rate}

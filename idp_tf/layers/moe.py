@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from idp_tf.layers.counted import CountedLayer
+from idp_tf.layers.counted import CountedRandom
 from idp_tf.layers.dropout import CountedDropout
 from idp_tf.layers.seeds import derive_seed
 
@@ -75,7 +75,7 @@ class ParametricWhitening(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class MoEAdaptor(CountedLayer):
+class MoEAdaptor(tf_keras.layers.Layer):
     """A mixture of whitenings, ``sum_k g_k (x - b_k) W_k``.
 
     The gate is ``g = softmax(x W_gate + noise * (softplus(x W_noise) + 0.01))``, the noise
@@ -114,6 +114,7 @@ class MoEAdaptor(CountedLayer):
         self.dropout = dropout
         self.noise = noise
         self.seed = seed
+        self.draws = CountedRandom(derive_seed(seed, 0))
         self.experts = [
             ParametricWhitening(
                 output_dim, dropout, seed=derive_seed(seed, 1 + i), name=f"expert_{i}"
@@ -144,7 +145,7 @@ class MoEAdaptor(CountedLayer):
         if training and self.noise:
             scale = tf.nn.softplus(tf.linalg.matmul(inputs, self.noise_kernel)) + _LEAST_NOISE
             drawn = tf.random.stateless_normal(
-                tf.shape(logits), self.next_seed(derive_seed(self.seed, 0)), dtype=logits.dtype
+                tf.shape(logits), self.draws.next_seed(), dtype=logits.dtype
             )
             logits += drawn * scale
         return tf.nn.softmax(logits)

@@ -30,7 +30,10 @@ class LayerNorm(tf_keras.layers.LayerNormalization):
         """Normalizes; the same values whether ``training`` or not, to rounding."""
         if not training:
             return super().call(inputs)
-        return _normalize(inputs, self.gamma, self.beta, self.epsilon)
+        # In float32, as Keras's own: bfloat16 has too few digits for a variance.
+        full = tf.cast(inputs, tf.float32)
+        gamma, beta = tf.cast(self.gamma, tf.float32), tf.cast(self.beta, tf.float32)
+        return tf.cast(_normalize(full, gamma, beta, self.epsilon), inputs.dtype)
 
 
 def _normalize(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: float) -> tf.Tensor:

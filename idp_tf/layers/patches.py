@@ -9,7 +9,7 @@ import tf_keras
 
 from idp_tf.errors import SettingsError
 from idp_tf.layers.seeds import derive_seed
-from idp_tf.layers.transformer import CausalTransformer, TransformerBlock
+from idp_tf.layers.transformer import CausalBlock, CausalTransformer
 
 Insertion = Literal["serial", "parallel"]
 
@@ -114,7 +114,7 @@ class PatchedTransformer(CausalTransformer):
         self.patch = patch
         self.patch_width = patch_width
 
-    def build_block(self, number: int) -> TransformerBlock:
+    def build_block(self, number: int) -> CausalBlock:
         """The layer with a number, with its two patches."""
         return _PatchedBlock(
             self.patch,
@@ -157,7 +157,7 @@ class PatchedTransformer(CausalTransformer):
         return {**super().get_config(), "patch": self.patch, "patch_width": self.patch_width}
 
 
-class _PatchedBlock(TransformerBlock):
+class _PatchedBlock(CausalBlock):
     """A transformer layer with a patch at its attention and one at its network."""
 
     def __init__(self, patch: Insertion, patch_width: int, *args: Any, **kwargs: Any):

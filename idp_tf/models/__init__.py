@@ -1,7 +1,9 @@
 """Sequential recommenders: TFRS models that hold a Keras sequence encoder."""
 
 from idp_tf.models.base import SequenceModel, load_model, save_model
+from idp_tf.models.bert4rec import BERT4Rec
 from idp_tf.models.fdsa import FDSA
+from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.registry import MODELS, build_model
 from idp_tf.models.sasrec import SASRec
@@ -9,6 +11,8 @@ from idp_tf.models.sasrec import SASRec
 __all__ = [
     "FDSA",
     "MODELS",
+    "BERT4Rec",
+    "GRU4Rec",
     "PeterRec",
     "SASRec",
     "SequenceModel",

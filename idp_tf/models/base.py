@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -50,10 +50,14 @@ class SequenceModel(tfrs.Model):
     ``negatives``: ``item_ids`` and ``positive_ids`` (what followed each item; 0 where nothing
     is to be learned), (batch, length) int32, padded on the left, and the loss's own.
 
+    Attributes:
+        causal: Whether what stands at a position is a function of the items up to there.
+
     Raises:
         SettingsError: if the loss is unknown, or the items do not fit.
     """
 
+    causal: ClassVar[bool] = True
     train_function: Any
 
     def __init__(
@@ -121,7 +125,7 @@ class SequenceModel(tfrs.Model):
         return self.items.ids
 
     def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Encodes every prefix: (batch, length) int32 -> (batch, length, dim).
+        """The encoder's outputs: (batch, length) int32 -> (batch, length, dim) float32.
 
         Args:
             item_ids: Padded on the left with 0; ``length`` is at most ``max_length``.
@@ -130,6 +134,21 @@ class SequenceModel(tfrs.Model):
         Raises:
             ValueError: if the length is known and above ``max_length``.
         """
+        item_ids = self.checked(item_ids)
+        hidden = self.encoder(
+            self.input_vectors(item_ids, training=training),
+            padding_mask=tf.not_equal(item_ids, PAD_ID),
+            training=training,
+        )
+        # Scores and losses are float32 whatever the encoder computes in.
+        return tf.cast(hidden, tf.float32)
+
+    def checked(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Histories as a tensor.
+
+        Raises:
+            ValueError: if their length is known and above ``max_length``.
+        """
         item_ids = tf.convert_to_tensor(item_ids)
         length = item_ids.shape[1]
         if length is not None and length > self.max_length:
@@ -137,11 +156,28 @@ class SequenceModel(tfrs.Model):
                 f"item_ids are {length} long, the model reads at most "
                 f"max_length={self.max_length}; pass the last {self.max_length} of each row"
             )
-        padding_mask = tf.not_equal(item_ids, PAD_ID)
+        return item_ids
+
+    def input_vectors(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """What the encoder reads: (batch, length) int32 -> (batch, length, width of items)."""
         embeddings = self.items(item_ids, training=training)
         # The padding row may hold anything; nothing of it goes in.
-        embeddings *= tf.cast(padding_mask, embeddings.dtype)[..., None]
-        return self.encoder(embeddings, padding_mask=padding_mask, training=training)
+        return embeddings * tf.cast(tf.not_equal(item_ids, PAD_ID), embeddings.dtype)[..., None]
+
+    def encode_prefixes(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """The user's representation after each item: (batch, length) -> (batch, length, dim).
+
+        Raises:
+            SettingsError: if the model is not causal.
+        """
+        if not self.causal:
+            raise SettingsError(
+                f"{type(self).__name__} looks at later items too and has no representation "
+                "of every prefix in one pass",
+                where="encode_prefixes",
+                remedy="pass each prefix to encode_users",
+            )
+        return self(item_ids, training=False)
 
     @tf.function(reduce_retracing=True)
     def encode_users(self, item_ids: tf.Tensor) -> tf.Tensor:
@@ -161,15 +197,19 @@ class SequenceModel(tfrs.Model):
 
     def vectors_of(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The rows of ``item_vectors`` of some items: ids (batch, …) -> (batch, …, dim)."""
-        return self.items(item_ids, training=training)
+        return tf.cast(self.items(item_ids, training=training), tf.float32)
 
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
         """The loss at every position of a training batch."""
-        hidden = self(inputs["item_ids"], training=training)
-        loss = self.item_loss(hidden, inputs, _ItemsOfStep(self, training))
+        hidden, batch = self.training_outputs(inputs, training)
+        loss = self.item_loss(hidden, batch, _ItemsOfStep(self, training))
         # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
         self.loss_tracker.update_state(loss * _num_replicas())
         return loss
+
+    def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
+        """What the loss is given: outputs (batch, length, dim), and the batch as it has it."""
+        return self(inputs["item_ids"], training=training), inputs
 
     # Nothing in a step needs AutoGraph, which takes longer over it than the rest of tracing.
     @tf.autograph.experimental.do_not_convert

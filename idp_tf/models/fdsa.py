@@ -101,7 +101,7 @@ class FDSA(SequenceModel):
 
     def vectors_of(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Embeddings of some ids: any shape -> (…, dim)."""
-        return self.items.ids(item_ids)
+        return tf.cast(self.items.ids(item_ids), tf.float32)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``; see ``SequenceModel``."""

@@ -7,9 +7,15 @@ from typing import Any, Final
 
 from idp_tf.config import ModelSettings
 from idp_tf.models.base import SequenceModel
+from idp_tf.models.bert4rec import BERT4Rec
+from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.sasrec import SASRec
 
-MODELS: Final[dict[str, type[SequenceModel]]] = {"sasrec": SASRec}
+MODELS: Final[dict[str, type[SequenceModel]]] = {
+    "sasrec": SASRec,
+    "gru4rec": GRU4Rec,
+    "bert4rec": BERT4Rec,
+}
 
 
 def build_model(name: str, settings: ModelSettings, num_items: int, **rest: Any) -> SequenceModel:

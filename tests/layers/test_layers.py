@@ -5,7 +5,16 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from idp_tf.layers import CausalSelfAttention, CausalTransformer, CountedDropout, LayerNorm
+from idp_tf.layers import (
+    BidirectionalTransformer,
+    CausalSelfAttention,
+    CausalTransformer,
+    ClozeMask,
+    CountedDropout,
+    GatedRecurrent,
+    LayerNorm,
+    SelfAttention,
+)
 
 
 def test_dropout_keeps_the_mean_and_drops_the_rate():
@@ -82,6 +91,23 @@ def test_attention_equals_a_numpy_transcription():
         np.testing.assert_allclose(found[b][mask[b]], wanted[mask[b]], atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_attention_sees_no_padding_in_half_precision(dtype):
+    """Two layers deep, where the NaN of one padded position would be in every other one."""
+    inputs = np.random.default_rng(0).normal(size=(1, 4, 8)).astype(np.float32)
+    mask = np.array([[False, False, True, True]])
+    encoder = CausalTransformer(2, num_heads=2, max_length=4, seed=1)
+    wanted = encoder(inputs, padding_mask=mask)[:, 2:]
+    tf_keras.mixed_precision.set_global_policy(f"mixed_{dtype}")
+    try:
+        half = CausalTransformer(2, num_heads=2, max_length=4, seed=1)
+        found = half(inputs, padding_mask=mask)
+    finally:
+        tf_keras.mixed_precision.set_global_policy("float32")
+    assert found.dtype == dtype and np.isfinite(tf.cast(found, tf.float32)).all()
+    np.testing.assert_allclose(tf.cast(found, tf.float32)[:, 2:], wanted, atol=0.05)
+
+
 def test_attention_refuses_heads_that_do_not_divide_the_width():
     with pytest.raises(ValueError, match="num_heads"):
         CausalSelfAttention(num_heads=4)(tf.ones((1, 2, 6)), padding_mask=tf.ones((1, 2), bool))
@@ -96,7 +122,30 @@ def test_fused_projection_starts_within_glorot_limits_of_one_projection():
     assert kernel.max() > 0.99 * limit
 
 
-def test_transformer_config_round_trip():
-    layer = CausalTransformer(num_layers=1, num_heads=2, max_length=7, dropout=0.1, seed=4)
-    again = CausalTransformer.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
+@pytest.mark.parametrize(
+    "layer",
+    [
+        CausalTransformer(num_layers=1, num_heads=2, max_length=7, dropout=0.1, seed=4),
+        BidirectionalTransformer(num_layers=1, num_heads=2, max_length=7, dropout=0.1, seed=4),
+        GatedRecurrent(num_layers=3, input_dropout=0.1, state_dropout=0.2, seed=4),
+        SelfAttention(num_heads=2, dropout=0.1, seed=4, initial_stddev=0.02),
+        CountedDropout(0.1, seed=4),
+        ClozeMask(0.4, seed=4),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_config_round_trip(layer):
+    config = layer.get_config()
+    assert config["seed"] == 4
+    assert type(layer).from_config(config).get_config() == config
+
+
+def test_layer_norm_counts_in_float32_under_mixed_precision():
+    # A mean of these, some hundred steps of bfloat16 from 0, is no number of bfloat16.
+    half = tf.constant([[[256.0, 258.0, 260.0, 256.0]]], tf.bfloat16)
+    layer = LayerNorm(epsilon=1e-8, dtype="mixed_bfloat16")
+    full = tf.cast(half, tf.float32).numpy()
+    wanted = (full - full.mean()) / full.std()
+    found = layer(half, training=True)
+    assert found.dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(found, tf.float32), wanted, rtol=0.01)

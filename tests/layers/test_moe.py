@@ -93,7 +93,7 @@ def test_noise_is_a_function_of_seed_and_count(inputs):
     first, second = (make_adaptor(inputs, seed=4) for _ in range(2))
     one, two = (first.gate(inputs, training=True).numpy() for _ in range(2))
     assert not np.array_equal(one, two)
-    second.calls.assign(1)
+    second.draws.calls.assign(1)
     np.testing.assert_array_equal(second.gate(inputs, training=True), two)
     other = make_adaptor(inputs, seed=5)
     assert not np.array_equal(other.gate(inputs, training=True), one)
