@@ -199,6 +199,28 @@ class SequenceModel(tfrs.Model):
         """The rows of ``item_vectors`` of some items: ids (batch, …) -> (batch, …, dim)."""
         return tf.cast(self.items(item_ids, training=training), tf.float32)
 
+    def take_over(self, pretrained: SequenceModel) -> None:
+        """Starts from a pre-trained model: its encoder and, where titles are read, their adaptor.
+
+        Dropout keeps this model's own masks. Vectors of ids stay as they are: the other model's
+        are those of other items.
+
+        Args:
+            pretrained: A model of this class and shape but for its items.
+
+        Raises:
+            SettingsError: if it is of another class or shape.
+        """
+        if not isinstance(pretrained, type(self)):
+            raise SettingsError(
+                f"a {type(self).__name__} cannot start from a {type(pretrained).__name__}",
+                where="take_over",
+                remedy="pre-train the model that is to be fine-tuned",
+            )
+        copy_weights(pretrained.encoder, self.encoder)
+        if self.items.adaptor is not None and pretrained.items.adaptor is not None:
+            copy_weights(pretrained.items.adaptor, self.items.adaptor)
+
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
         """The loss at every position of a training batch."""
         hidden, batch = self.training_outputs(inputs, training)
@@ -246,6 +268,26 @@ class SequenceModel(tfrs.Model):
             items = tf_keras.layers.deserialize(config["items"], custom_objects)
             config = {**config, "items": items}
         return cls(**config)
+
+
+def copy_weights(source: tf_keras.layers.Layer, target: tf_keras.layers.Layer) -> None:
+    """Copies what one layer has learned to another of its kind, but not what it has counted.
+
+    Raises:
+        SettingsError: if their weights differ in number or shape.
+    """
+    theirs, ours = (
+        [weight for weight in layer.weights if weight.dtype.is_floating]
+        for layer in (source, target)
+    )
+    if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
+        raise SettingsError(
+            f"the weights of {source.name} do not fit {target.name}",
+            where="take_over",
+            remedy="give both the same width, layers, length and title vectors",
+        )
+    for from_source, own in zip(theirs, ours, strict=True):
+        own.assign(from_source)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import tf_keras
 
+from idp_tf.errors import SettingsError
 from idp_tf.layers import PatchedTransformer, derive_seed
 from idp_tf.layers.patches import Insertion
 from idp_tf.models.base import SequenceModel
@@ -112,10 +113,29 @@ class PeterRec(SequenceModel):
         shape = ("embedding_dim", "num_layers", "num_heads", "max_length")
         taken = {name: source.get_config()[name] for name in shape}
         model = cls(num_items, **taken, **{"dropout": source.dropout, **options})
-        theirs, ours = source.encoder.trainable_weights, model.encoder.pretrained_weights
+        model.take_over(source)
+        return model
+
+    def take_over(self, pretrained: SequenceModel) -> None:
+        """Takes the encoder of a ``SASRec`` of the same shape, to keep it as it is.
+
+        Raises:
+            SettingsError: if it is of another class or shape.
+        """
+        if not isinstance(pretrained, SASRec):
+            raise SettingsError(
+                f"PeterRec patches SASRec's encoder, not a {type(pretrained).__name__}'s",
+                where="take_over",
+            )
+        theirs, ours = pretrained.encoder.trainable_weights, self.encoder.pretrained_weights
+        if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
+            raise SettingsError(
+                "the pre-trained encoder has another shape",
+                where="take_over",
+                remedy="use from_pretrained, which takes its shape",
+            )
         for from_source, own in zip(theirs, ours, strict=True):
             own.assign(from_source)
-        return model
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``, but for the initializer."""

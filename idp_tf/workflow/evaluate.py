@@ -18,12 +18,11 @@ from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import summarize
 from idp_tf.systems import NEAREST_TITLE, POPULARITY, SYSTEMS
-from idp_tf.transfer.generate import find_untitled
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_artifact, seeds_of
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.run import Run
-from idp_tf.workflow.transfer import load_title_vectors, transfer_artifact
+from idp_tf.workflow.titles import load_title_vectors, titles_artifact
 
 OPENINGS_FILE = "test_openings.jsonl"
 Int32Array = npt.NDArray[np.int32]
@@ -87,7 +86,7 @@ def evaluation_artifact(run: Run, slug: str, seed: int) -> Artifact:
     if SYSTEMS[slug].model:
         inputs["model"] = model_artifact(run, SYSTEMS[slug], seed).key
     elif slug == NEAREST_TITLE:
-        inputs["titles"] = transfer_artifact(run).key
+        inputs["titles"] = titles_artifact(run, run.config.target).key
     folder = run.target_dir / "evaluation" / slug / f"seed-{seed}"
     return run.artifact(folder, f"evaluation of {slug}, seed {seed}", inputs)
 
@@ -130,6 +129,5 @@ def _scorer(run: Run, target: Domain, slug: str, seed: int) -> Scorer:
     if slug == POPULARITY:
         return popularity_scorer(target.sequences, target.num_items)
     if slug == NEAREST_TITLE:
-        untitled = find_untitled(target.titles)
-        return nearest_title_scorer(load_title_vectors(run), untitled=untitled)
+        return nearest_title_scorer(load_title_vectors(run, target.name))
     return model_scorer(load_target_model(run, SYSTEMS[slug], seed), slug)

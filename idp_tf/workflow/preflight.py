@@ -6,9 +6,11 @@ from idp_tf.data.readers import find_domain
 from idp_tf.workflow.evaluate import evaluated, evaluation_artifact
 from idp_tf.workflow.fine_tune import check_systems, model_artifact, seeds_of, target_systems
 from idp_tf.workflow.match import build_encoder, matcher_artifact
+from idp_tf.workflow.needs import needed_bases, needs_matcher, titled_domains
 from idp_tf.workflow.prepare import data_key
 from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.titles import titles_artifact
 from idp_tf.workflow.transfer import transfer_artifact
 
 
@@ -30,7 +32,10 @@ def check_run(run: Run) -> None:
     if not run.rebuild:
         for artifact in run.artifacts.values():
             artifact.check()
-    if not matcher_artifact(run).is_current:
+    encoded = [titles_artifact(run, name) for name in titled_domains(run)]
+    if needs_matcher(run):
+        encoded.append(matcher_artifact(run))
+    if not all(artifact.is_current for artifact in encoded):
         # Else an encoder that cannot be had, or cannot do what is asked, shows only after
         # pre-training, and a rebuild has taken the old matcher away by then.
         build_encoder(run)
@@ -40,8 +45,13 @@ def _note_artifacts(run: Run) -> None:
     """Makes all artifacts known to the run, in the order of the stages."""
     for name in (*run.config.sources, run.config.target):
         data_key(run, name)
-    for artifact_of in (pretrain_artifact, matcher_artifact, transfer_artifact):
-        artifact_of(run)
+    for name in titled_domains(run):
+        titles_artifact(run, name)
+    for base in needed_bases(run):
+        pretrain_artifact(run, base)
+    if needs_matcher(run):
+        matcher_artifact(run)
+        transfer_artifact(run)
     for system in target_systems(run):
         for seed in seeds_of(run, system.slug):
             model_artifact(run, system, seed)

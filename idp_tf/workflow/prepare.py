@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +59,17 @@ def prepare(run: Run) -> None:
 
 def load_target(run: Run) -> Domain:
     """The prepared target domain."""
-    return _load(run, run.config.target)
+    return load_domain_of(run, run.config.target)
 
 
-def load_sources(run: Run) -> MergedDomains:
-    """The prepared source domains, merged in the order of the config (section 2.3)."""
-    return MergedDomains.of([_load(run, name) for name in run.config.sources])
+def load_sources(run: Run, names: Sequence[str] | None = None) -> MergedDomains:
+    """The prepared source domains, merged in the order of the config (section 2.3).
+
+    Args:
+        run: The run.
+        names: Some of them; all if not given.
+    """
+    return MergedDomains.of([load_domain_of(run, name) for name in names or run.config.sources])
 
 
 def data_key(run: Run, name: str) -> str:
@@ -71,7 +77,8 @@ def data_key(run: Run, name: str) -> str:
     return _artifact(run, name).key
 
 
-def _load(run: Run, name: str) -> Domain:
+def load_domain_of(run: Run, name: str) -> Domain:
+    """One prepared domain."""
     artifact = _artifact(run, name)
     artifact.require()
     return load_domain(artifact.folder)

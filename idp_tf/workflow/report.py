@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
-from idp_tf.systems import SYSTEMS
+from idp_tf.systems import SYSTEMS, Base
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
     count_openings,
@@ -23,6 +23,7 @@ from idp_tf.workflow.evaluate import (
 )
 from idp_tf.workflow.fine_tune import model_artifact, seeds_of
 from idp_tf.workflow.match import matcher_artifact
+from idp_tf.workflow.needs import needed_bases, needs_matcher
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.report_page import write_report_page
@@ -62,12 +63,12 @@ def write_report(run: Run) -> dict[str, Any]:
         "results": [row for target in targets for row in target["results"]],
         "significance": [row for target in targets for row in target["significance"]],
         "curves": {
-            "pre-training": _curve(pretrain_artifact(run).summary),
+            **_base_curves(run),
             **{name: curve for target in targets for name, curve in target["curves"].items()},
         },
-        "matcher": _matcher(run),
+        "matcher": _matcher(run) if needs_matcher(run) else None,
         "matches": {target["domain"]: target["matches"] for target in targets},
-        "transfer": {target["domain"]: target["transfer"] for target in targets},
+        "transfer": {t["domain"]: t["transfer"] for t in targets if t["transfer"]},
         "test_openings": {target["domain"]: target["test_openings"] for target in targets},
         "stages": [
             {
@@ -90,26 +91,38 @@ def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
     found = [read_json(file) for file in sorted(run.workdir.glob(f"target/*/{_TARGET_REPORT}"))]
     # The target of this run comes first: it is what its user looks for.
     found.sort(key=lambda target: target["domain"] != run.config.target)
-    matcher = matcher_artifact(run).key
-    return [target for target in found if target.get("matcher") == matcher], [
+    now = _made_from(run, [s.base for s in SYSTEMS.values() if s.base], matcher=True)
+    stale = [
+        target
+        for target in found
+        if any(now.get(name) != key for name, key in target.get("made_from", {}).items())
+    ]
+    return [target for target in found if target not in stale], [
         f"The target {target['domain']} is left out: its results come from another pre-training "
         "or matcher than those that are here now. Run it again."
-        for target in found
-        if target.get("matcher") != matcher
+        for target in stale
     ]
+
+
+def _made_from(run: Run, bases: Sequence[Base], *, matcher: bool) -> dict[str, str]:
+    """The keys of what targets of one workdir share, as this run would make it."""
+    shared = [pretrain_artifact(run, base) for base in bases]
+    if matcher:
+        shared.append(matcher_artifact(run))
+    return {artifact.name: artifact.key for artifact in shared}
 
 
 def _target_report(run: Run) -> dict[str, Any]:
     return {
         "domain": run.config.target,
         "config": run.config.model_dump(mode="json"),
-        "matcher": matcher_artifact(run).key,
+        "made_from": _made_from(run, needed_bases(run), matcher=needs_matcher(run)),
         "manifest": load_target(run).manifest,
         "results": list(_results(run)),
         "significance": list(_significance(run)),
         "curves": _curves(run),
-        "matches": _matches(run),
-        "transfer": _without_seconds(transfer_artifact(run).summary),
+        "matches": _matches(run) if needs_matcher(run) else [],
+        "transfer": _transfer(run) if needs_matcher(run) else None,
         "test_openings": count_openings(run.target_dir),
     }
 
@@ -119,6 +132,10 @@ def _matcher(run: Run) -> dict[str, Any]:
         **_without_seconds(matcher_artifact(run).summary),
         "min_interactions": run.settings.matcher.min_interactions,
     }
+
+
+def _transfer(run: Run) -> dict[str, Any]:
+    return _without_seconds(transfer_artifact(run).summary)
 
 
 def _without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +177,11 @@ def _significance(run: Run) -> Iterator[Any]:
             protocol=protocol,
             metrics=COMPARED_METRICS,
         )
+
+
+def _base_curves(run: Run) -> dict[str, dict[str, list[float]]]:
+    artifacts = [pretrain_artifact(run, base) for base in needed_bases(run)]
+    return {artifact.name: _curve(artifact.summary) for artifact in artifacts}
 
 
 def _curves(run: Run) -> dict[str, dict[str, list[float]]]:

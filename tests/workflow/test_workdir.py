@@ -172,8 +172,8 @@ def test_the_report_tells_of_every_part(report: dict[str, Any], finished: Path) 
     assert len(report["curves"][f"{TARGET}: idp, seed 0"]["loss"]) == 2
     assert report["transfer"][TARGET]["items"] == NUM_ITEMS
     assert sum(report["transfer"][TARGET]["share_by_source"].values()) == pytest.approx(1)
-    assert [stage["name"] for stage in report["stages"]][:4] == [
-        "data of kitchen", "data of music", "data of office", "pre-training",
+    assert [stage["name"] for stage in report["stages"]][:5] == [
+        "data of kitchen", "data of music", "data of office", "titles of office", "pre-training",
     ]  # fmt: skip
     assert not any(stage["reused"] for stage in report["stages"])
 
