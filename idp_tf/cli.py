@@ -132,7 +132,7 @@ def fine_tune(
     from idp_tf.workflow import stages
 
     with _old_run(workdir, rebuild, strategy) as opened:
-        stages.fine_tune(opened)
+        stages.make_systems(opened)
 
 
 @app.command()

@@ -9,10 +9,11 @@ from typing import Final
 from idp_tf.systems.base import SASREC_BASE, Base, Embeddings, Items, System
 from idp_tf.systems.floors import FLOORS, NEAREST_TITLE, POPULARITY
 from idp_tf.systems.from_scratch import FROM_SCRATCH
-from idp_tf.systems.idp import IDP
+from idp_tf.systems.idp import IDP, IDP_INNER
 from idp_tf.systems.transfer import TRANSFER
 
 __all__ = [
+    "IDP_INNER",
     "NEAREST_TITLE",
     "POPULARITY",
     "SASREC_BASE",

@@ -8,6 +8,8 @@ from typing import Any, Final
 from idp_tf.systems.base import PAPER, SASREC_BASE, Base, System
 from idp_tf.systems.transfer import from_scratch
 
+IDP_INNER: Final = "idp-inner"
+
 _SASREC_ID_T: Final = Base(slug="sasrec-id-t", model="sasrec", items="sum", adaptor="pca")
 
 _IDP: Final = System(
@@ -71,4 +73,11 @@ IDP: Final = (
     ),
     _ID_T,
     from_scratch(_ID_T),
+    System(
+        slug=IDP_INNER,
+        label="IDP, cold items of the domain itself",
+        reference=f"{PAPER}, section 3.8",
+        kind="inner",
+        trained=False,
+    ),
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from idp_tf.data.readers import find_domain
 from idp_tf.workflow.evaluate import evaluated, evaluation_artifact
-from idp_tf.workflow.fine_tune import check_systems, model_artifact, seeds_of, target_systems
+from idp_tf.workflow.fine_tune import check_systems, seeds_of
+from idp_tf.workflow.making import made_artifact
 from idp_tf.workflow.match import build_encoder, matcher_artifact
-from idp_tf.workflow.needs import needed_bases, needs_matcher, titled_domains
+from idp_tf.workflow.needs import needed_bases, needs_matcher, systems_of, titled_domains
 from idp_tf.workflow.prepare import data_key
 from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.run import Run
@@ -52,8 +53,9 @@ def _note_artifacts(run: Run) -> None:
     if needs_matcher(run):
         matcher_artifact(run)
         transfer_artifact(run)
-    for system in target_systems(run):
-        for seed in seeds_of(run, system.slug):
-            model_artifact(run, system, seed)
+    for system in systems_of(run):
+        if system.kind != "floor":
+            for seed in seeds_of(run, system.slug):
+                made_artifact(run, system, seed)
     for slug, seed in evaluated(run):
         evaluation_artifact(run, slug, seed)

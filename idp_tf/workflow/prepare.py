@@ -46,7 +46,7 @@ def prepare(run: Run) -> None:
             ties=settings.ties,
             seed=run.settings.seed,
         )
-        _write(domain, artifact.folder)
+        write_prepared(domain, artifact.folder)
         counts = {
             "users": domain.sequences.num_users,
             "items": domain.num_items,
@@ -84,7 +84,7 @@ def load_domain_of(run: Run, name: str) -> Domain:
     return load_domain(artifact.folder)
 
 
-def _write(domain: Domain, folder: Path) -> None:
+def write_prepared(domain: Domain, folder: Path) -> None:
     """Writes a domain beside what the artifact keeps in its folder; the manifest comes last."""
     fresh = folder / _FRESH
     write_domain(domain, fresh)

@@ -12,9 +12,10 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
-from idp_tf.systems import SYSTEMS, Base
+from idp_tf.systems import IDP_INNER, SYSTEMS, Base
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
+    COLD,
     count_openings,
     evaluated,
     evaluation_artifact,
@@ -22,6 +23,7 @@ from idp_tf.workflow.evaluate import (
     protocols,
 )
 from idp_tf.workflow.fine_tune import model_artifact, seeds_of
+from idp_tf.workflow.making import made_artifact
 from idp_tf.workflow.match import matcher_artifact
 from idp_tf.workflow.needs import needed_bases, needs_matcher
 from idp_tf.workflow.prepare import load_sources, load_target
@@ -146,8 +148,8 @@ def _results(run: Run) -> Iterator[ResultRow]:
     for slug, seed in evaluated(run):
         artifact = evaluation_artifact(run, slug, seed)
         seconds = artifact.summary["seconds"]
-        if SYSTEMS[slug].model:
-            seconds += model_artifact(run, SYSTEMS[slug], seed).summary["seconds"]
+        if SYSTEMS[slug].kind != "floor":
+            seconds += made_artifact(run, SYSTEMS[slug], seed).summary["seconds"]
         for protocol, ranks in load_ranks(run, slug, seed).items():
             yield result_row(
                 ranks,
@@ -165,18 +167,21 @@ def _significance(run: Run) -> Iterator[Any]:
     pairs = [("idp", other) for other in slugs if other != "idp" and "idp" in slugs]
     if "sasrec" in slugs:
         pairs += [(other, "sasrec") for other in slugs if other not in ("idp", "sasrec")]
+    pairs = [pair for pair in pairs if IDP_INNER not in pair]
+    cold = [(IDP_INNER, other) for other in slugs if other != IDP_INNER and IDP_INNER in slugs]
     for protocol in protocols(run):
-        ranks: dict[str, npt.NDArray[np.int32]] = {
-            slug: np.stack([load_ranks(run, slug, seed)[protocol] for seed in seeds_of(run, slug)])
-            for slug in slugs
-        }
-        yield from compare_systems(
-            ranks,
-            pairs,
-            domain=run.config.target,
-            protocol=protocol,
-            metrics=COMPARED_METRICS,
-        )
+        yield from _compared(run, protocol, pairs)
+        yield from _compared(run, f"{protocol}{COLD}", cold)
+
+
+def _compared(run: Run, protocol: str, pairs: Sequence[tuple[str, str]]) -> list[Any]:
+    ranks: dict[str, npt.NDArray[np.int32]] = {
+        slug: np.stack([load_ranks(run, slug, seed)[protocol] for seed in seeds_of(run, slug)])
+        for slug in dict.fromkeys(slug for pair in pairs for slug in pair)
+    }
+    return compare_systems(
+        ranks, pairs, domain=run.config.target, protocol=protocol, metrics=COMPARED_METRICS
+    )
 
 
 def _base_curves(run: Run) -> dict[str, dict[str, list[float]]]:
