@@ -12,7 +12,7 @@ from idp_tf.errors import DataError
 
 def domain(*users):
     lengths = [len(user) for user in users]
-    sequences = Sequences(np.array(sum(users, []), np.int32), np.cumsum([0, *lengths]))
+    sequences = Sequences(np.concatenate(users).astype(np.int32), np.cumsum([0, *lengths]))
     titles = [f"title {i}" for i in range(1, 8)]
     names = [f"user {u}" for u in range(len(users))]
     return Domain("tea", IdMap([f"item {i}" for i in range(1, 8)]), titles, names, sequences, {})
