@@ -31,8 +31,8 @@ class DACDR(SequenceModel):
     alike ("dual"); domain-specific ones beside them supplement what is shared, under an
     orthogonal constraint. The common features are titles by the paper of ID-centric
     Pre-training, section 3.3. Decided here: titles alone are shared and ids alone specific;
-    both encoders are SASRec's; the two parts' scores are added; which orthogonality
-    (``orthogonality``), of positions with a next item, and its weight.
+    both encoders are SASRec's; the two parts' scores are added; the constraint is
+    ``orthogonality``, over all positions with a next item and over those items, and its weight.
 
     What it cannot do as published: there a source and a target are trained jointly, and each
     gains from the other. Here all sources come first and the target afterwards, as for every
@@ -167,8 +167,9 @@ class DACDR(SequenceModel):
 
     @property
     def shared_weights(self) -> list[tf.Variable]:
-        """What ``take_over`` copies: of the titles' encoder what is trained, and the adaptor."""
-        return [*self.encoder.shared.trainable_weights, *self.items.titles.adaptor.weights]
+        """What ``take_over`` copies: the titles' encoder and their adaptor, but for counters."""
+        layers = self.encoder.shared, self.items.titles.adaptor
+        return [weight for layer in layers for weight in layer.weights if weight.dtype.is_floating]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``; see ``SequenceModel``."""

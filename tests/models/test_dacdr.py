@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from idp_tf.config import ModelSettings
 from idp_tf.errors import SettingsError
-from idp_tf.layers import IdItems, JoinedItems, TitleItems
+from idp_tf.layers import IdItems, JoinedItems, MoEAdaptor, TitleItems
 from idp_tf.models import DACDR, DACDRPretraining, SASRec, build_model, load_model, save_model
 from idp_tf.optimizers import LazyAdam
 
@@ -28,22 +28,23 @@ def title_vectors(num_items=NUM_ITEMS, width=WIDTH, seed=0):
     return vectors
 
 
-def joined(titles=None, dim=DIM, seed=0):
+def joined(titles=None, dim=DIM, seed=0, adaptor=None):
     titles = title_vectors() if titles is None else titles
-    num_items = len(titles) - 1
-    return JoinedItems(IdItems(num_items, dim, seed=2 * seed), TitleItems(titles, dim, seed=seed))
+    ids = IdItems(len(titles) - 1, dim, seed=2 * seed)
+    return JoinedItems(ids, TitleItems(titles, dim, adaptor, seed=seed))
 
 
-def make_dacdr(titles=None, **options):
-    items = joined(titles, seed=options.get("seed", 0))
+def make_dacdr(titles=None, adaptor=None, **options):
+    items = joined(titles, DIM, options.get("seed", 0), adaptor)
     shape = {"embedding_dim": DIM, "num_layers": 1, "max_length": LENGTH, "dropout": 0.0}
     return DACDR(items.num_items, items=items, **{**shape, **options})
 
 
-def make_pretraining(**options):
+def make_pretraining(adaptor=None, **options):
     """With a reversal at its full strength, tanh(5), and weights away from their start."""
     shape = {"embedding_dim": DIM, "num_layers": 1, "max_length": LENGTH, "dropout": 0.0}
-    model = DACDRPretraining(NUM_ITEMS, OFFSETS, items=joined(), **{**shape, **options})
+    items = joined(adaptor=adaptor)
+    model = DACDRPretraining(NUM_ITEMS, OFFSETS, items=items, **{**shape, **options})
     rng = np.random.default_rng(3)
     for weight in model.trainable_weights:
         weight.assign_add(rng.normal(0, 0.3, weight.shape))
@@ -274,22 +275,30 @@ def test_shared_parts_tell_domains_apart_worse_for_the_adversary():
         assert told < told_without - 0.1, kind
 
 
-def test_a_target_takes_over_what_is_shared_and_nothing_else():
-    source = make_pretraining()
-    target = make_dacdr(title_vectors(7, seed=5), seed=1)
+def floats(layer):
+    return [weight for weight in layer.weights if weight.dtype == tf.float32]
+
+
+@pytest.mark.parametrize("make_adaptor", [lambda: None, lambda: MoEAdaptor(DIM, num_experts=2)])
+def test_a_target_takes_over_what_is_shared_and_nothing_else(make_adaptor):
+    source = make_pretraining(make_adaptor(), dropout=0.1)
+    source.compute_loss(BATCH, training=True)
+    target = make_dacdr(title_vectors(7, seed=5), make_adaptor(), seed=1)
     before = {id(weight): weight.numpy() for weight in target.weights}
     target.take_over(source)
-    adaptors = [model.items.titles.adaptor.weights for model in (target, source)]
-    encoders = [model.encoder.shared.trainable_weights for model in (target, source)]
-    copied = [*zip(*adaptors, strict=True), *zip(*encoders, strict=True)]
-    for ours, theirs in copied:
+    copied = []
+    for model in (target, source):
+        copied.append(floats(model.items.titles.adaptor) + floats(model.encoder.shared))
+    for ours, theirs in zip(*copied, strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert not np.array_equal(ours, before.pop(id(ours)))
-    for weight in target.weights:
-        np.testing.assert_array_equal(weight, before.get(id(weight), weight))
-    assert {id(target.item_embedding.embeddings), id(target.encoder.specific.positions)} <= {
-        *before
-    }
+    kept = [weight for weight in target.weights if id(weight) in before]
+    for weight in kept:
+        np.testing.assert_array_equal(weight, before[id(weight)])
+    specific = floats(target.encoder.specific) + target.items.ids.weights
+    assert {id(weight) for weight in specific} <= set(before)
+    # Among them what has been counted.
+    assert any(weight.dtype == tf.int64 for weight in kept)
 
 
 @pytest.mark.parametrize(
