@@ -10,7 +10,7 @@ import tf_keras
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CausalTransformer, JoinedItems, derive_seed
-from idp_tf.models.base import Batch, SequenceModel, _ItemsOfStep, _num_replicas
+from idp_tf.models.base import Batch, SequenceModel, _ItemsOfStep, _num_replicas, copy_weights
 from idp_tf.representation_losses import orthogonality
 
 ORTHOGONALITY_WEIGHT: Final = 0.1
@@ -151,25 +151,12 @@ class DACDR(SequenceModel):
         """
         if not isinstance(pretrained, DACDR):
             raise SettingsError(
-                f"a DACDR shares nothing with a {type(pretrained).__name__}",
+                f"a {type(self).__name__} cannot start from a {type(pretrained).__name__}",
                 where="take_over",
-                remedy="pre-train dacdr-pretraining",
+                remedy="pre-train a DACDRPretraining",
             )
-        theirs, ours = pretrained.shared_weights, self.shared_weights
-        if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
-            raise SettingsError(
-                "its encoder or adaptor of titles is of another shape",
-                where="take_over",
-                remedy="pre-train with the same model settings and the same text encoder",
-            )
-        for source, own in zip(theirs, ours, strict=True):
-            own.assign(source)
-
-    @property
-    def shared_weights(self) -> list[tf.Variable]:
-        """What ``take_over`` copies: the titles' encoder and their adaptor, but for counters."""
-        layers = self.encoder.shared, self.items.titles.adaptor
-        return [weight for layer in layers for weight in layer.weights if weight.dtype.is_floating]
+        copy_weights(pretrained.encoder.shared, self.encoder.shared)
+        copy_weights(pretrained.items.adaptor, self.items.adaptor)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``; see ``SequenceModel``."""
