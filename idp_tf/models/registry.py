@@ -11,6 +11,8 @@ import numpy.typing as npt
 from idp_tf.config import ModelSettings
 from idp_tf.models.base import SequenceModel
 from idp_tf.models.bert4rec import BERT4Rec
+from idp_tf.models.dacdr import DACDR
+from idp_tf.models.dacdr_pretraining import DACDRPretraining
 from idp_tf.models.fdsa import FDSA
 from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.items import build_items
@@ -23,6 +25,8 @@ MODELS: Final[dict[str, type[SequenceModel]]] = {
     "bert4rec": BERT4Rec,
     "fdsa": FDSA,
     "peterrec": PeterRec,
+    "dacdr": DACDR,
+    "dacdr-pretraining": DACDRPretraining,
 }
 
 

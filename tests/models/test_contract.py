@@ -10,7 +10,17 @@ from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.layers import IdItems, ItemEmbedding, JoinedItems, SummedItems, TitleItems
 from idp_tf.losses import LOSSES
-from idp_tf.models import FDSA, BERT4Rec, GRU4Rec, PeterRec, SASRec, load_model, save_model
+from idp_tf.models import (
+    DACDR,
+    FDSA,
+    BERT4Rec,
+    DACDRPretraining,
+    GRU4Rec,
+    PeterRec,
+    SASRec,
+    load_model,
+    save_model,
+)
 from idp_tf.optimizers import LazyAdam
 
 NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
@@ -42,6 +52,17 @@ def make_fdsa(**options):
     return FDSA(NUM_ITEMS, items=JoinedItems(*parts(**options)), **{**SMALL, **options})
 
 
+def make_dacdr(model_class=DACDR, embedding_dim=DIM, **options):
+    """Two parts, that together are as wide as the others."""
+    shape = {**options, "embedding_dim": embedding_dim // 2}
+    items = JoinedItems(*parts(**shape))
+    return model_class(NUM_ITEMS, items=items, **{**SMALL, **shape})
+
+
+def make_dacdr_pretraining(**options):
+    return make_dacdr(DACDRPretraining, item_offsets=(0, 8, NUM_ITEMS), **options)
+
+
 def make_peterrec(**options):
     """As if its patches had learned: at the start no gradient passes their zeros."""
     model = PeterRec(NUM_ITEMS, patch_width=4, **{**SMALL, **options})
@@ -64,6 +85,8 @@ MAKERS = [
     make_sasrec_of_titles,
     make_sasrec_of_both,
     make_fdsa,
+    make_dacdr,
+    make_dacdr_pretraining,
     make_peterrec,
     make_gru4rec,
     make_bert4rec,
