@@ -222,12 +222,24 @@ class SequenceModel(tfrs.Model):
             copy_weights(pretrained.items.adaptor, self.items.adaptor)
 
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
-        """The loss at every position of a training batch."""
+        """The item loss at every position of a batch and, in training, ``added_loss``.
+
+        The metric that has the item loss's name is of that alone.
+        """
         hidden, batch = self.training_outputs(inputs, training)
         loss = self.item_loss(hidden, batch, _ItemsOfStep(self, training))
         # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
         self.loss_tracker.update_state(loss * _num_replicas())
-        return loss
+        return loss + self.added_loss(hidden, batch) if training else loss
+
+    def added_loss(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor | float:
+        """What training asks of a model beside good scores, a scalar; here, nothing.
+
+        Args:
+            hidden: The encoder's outputs, (batch, length, dim).
+            batch: What the item loss is given.
+        """
+        return 0.0
 
     def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
         """What the loss is given: outputs (batch, length, dim), and the batch as it has it."""

@@ -10,7 +10,7 @@ import tf_keras
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CausalTransformer, JoinedItems, derive_seed
-from idp_tf.models.base import Batch, SequenceModel, _ItemsOfStep, _num_replicas, copy_weights
+from idp_tf.models.base import Batch, SequenceModel, copy_weights
 from idp_tf.representation_losses import orthogonality
 
 ORTHOGONALITY_WEIGHT: Final = 0.1
@@ -108,19 +108,11 @@ class DACDR(SequenceModel):
         self.dropout = dropout
         self.orthogonality_weight = orthogonality_weight
 
-    def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
-        """The item loss of a batch and, in training, ``representation_loss``.
-
-        The metric that has the item loss's name is of that alone.
-        """
-        hidden, batch = self.training_outputs(inputs, training)
-        loss = self.item_loss(hidden, batch, _ItemsOfStep(self, training))
-        self.loss_tracker.update_state(loss * _num_replicas())
-        if not training:
-            return loss
+    def added_loss(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
+        """``representation_loss`` of every position that has a next item, and of that item."""
         real = tf.not_equal(batch["positive_ids"], PAD_ID)
         item_ids = tf.boolean_mask(batch["positive_ids"], real)
-        return loss + self.representation_loss(
+        return self.representation_loss(
             tf.boolean_mask(hidden, real), self.vectors_of(item_ids, training=True), item_ids
         )
 
