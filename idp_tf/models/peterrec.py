@@ -11,10 +11,11 @@ from idp_tf.layers import PatchedTransformer, derive_seed
 from idp_tf.layers.patches import Insertion
 from idp_tf.models.base import SequenceModel
 from idp_tf.models.sasrec import SASRec
+from idp_tf.models.transformer_model import TransformerModel
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class PeterRec(SequenceModel):
+class PeterRec(TransformerModel):
     """SASRec's encoder, frozen, with model patches (``PatchedTransformer``).
 
     Trained are the target's item embeddings, which also score and so are the output layer, the
@@ -41,9 +42,8 @@ class PeterRec(SequenceModel):
         max_length: Longest history that is read.
         patch: ``serial`` patches lie behind their sublayers, ``parallel`` ones beside them.
         patch_width: Width of the patches' bottlenecks.
-        embeddings_initializer: Initializer of the item embeddings.
-        loss: What it is trained by, one of ``idp_tf.losses.LOSSES``.
         seed: Seed of initial weights and dropout.
+        **kwargs: As for ``TransformerModel``.
 
     Raises:
         SettingsError: for an unknown ``patch`` or loss.
@@ -69,8 +69,6 @@ class PeterRec(SequenceModel):
         max_length: int = 50,
         patch: Insertion = "serial",
         patch_width: int = 16,
-        embeddings_initializer: Any = None,
-        loss: str = "bpr",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -84,19 +82,7 @@ class PeterRec(SequenceModel):
             patch_width=patch_width,
             name="encoder",
         )
-        super().__init__(
-            num_items,
-            embedding_dim,
-            max_length,
-            encoder,
-            embeddings_initializer,
-            loss,
-            seed,
-            **kwargs,
-        )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.dropout = dropout
+        super().__init__(num_items, embedding_dim, encoder, seed, **kwargs)
         self.patch = patch
         self.patch_width = patch_width
 
@@ -139,11 +125,4 @@ class PeterRec(SequenceModel):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``, but for the initializer."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-            "patch": self.patch,
-            "patch_width": self.patch_width,
-        }
+        return {**super().get_config(), "patch": self.patch, "patch_width": self.patch_width}
