@@ -9,6 +9,7 @@ from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.registry import MODELS, build_model
 from idp_tf.models.sasrec import SASRec
+from idp_tf.models.unisrec import UniSRec, UniSRecPretraining
 
 __all__ = [
     "DACDR",
@@ -20,6 +21,8 @@ __all__ = [
     "PeterRec",
     "SASRec",
     "SequenceModel",
+    "UniSRec",
+    "UniSRecPretraining",
     "build_model",
     "load_model",
     "save_model",

@@ -18,6 +18,7 @@ from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.items import build_items
 from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.sasrec import SASRec
+from idp_tf.models.unisrec import UniSRec, UniSRecPretraining
 
 MODELS: Final[dict[str, type[SequenceModel]]] = {
     "sasrec": SASRec,
@@ -27,6 +28,8 @@ MODELS: Final[dict[str, type[SequenceModel]]] = {
     "peterrec": PeterRec,
     "dacdr": DACDR,
     "dacdr-pretraining": DACDRPretraining,
+    "unisrec": UniSRec,
+    "unisrec-pretraining": UniSRecPretraining,
 }
 
 

@@ -8,7 +8,14 @@ import tf_keras
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
-from idp_tf.layers import IdItems, ItemEmbedding, JoinedItems, SummedItems, TitleItems
+from idp_tf.layers import (
+    IdItems,
+    ItemEmbedding,
+    JoinedItems,
+    MoEAdaptor,
+    SummedItems,
+    TitleItems,
+)
 from idp_tf.losses import LOSSES
 from idp_tf.models import (
     DACDR,
@@ -18,6 +25,7 @@ from idp_tf.models import (
     GRU4Rec,
     PeterRec,
     SASRec,
+    UniSRec,
     load_model,
     save_model,
 )
@@ -80,6 +88,20 @@ def make_bert4rec(**options):
     return BERT4Rec(NUM_ITEMS, **{**SMALL, "mask_rate": 0.3, **options})
 
 
+def make_unisrec_text(**options):
+    return UniSRec(NUM_ITEMS, items=adapted(**options), **{**SMALL, **options})
+
+
+def make_unisrec_id_text(**options):
+    items = SummedItems(parts(**options)[0], adapted(**options))
+    return UniSRec(NUM_ITEMS, items=items, **{**SMALL, **options})
+
+
+def adapted(seed=0, embedding_dim=DIM, dropout=0.2, **options):
+    adaptor = MoEAdaptor(embedding_dim, num_experts=2, dropout=dropout, seed=seed)
+    return TitleItems(TITLES, embedding_dim, adaptor)
+
+
 MAKERS = [
     make_sasrec,
     make_sasrec_of_titles,
@@ -90,6 +112,8 @@ MAKERS = [
     make_peterrec,
     make_gru4rec,
     make_bert4rec,
+    make_unisrec_text,
+    make_unisrec_id_text,
 ]
 
 
