@@ -197,7 +197,7 @@ def test_the_rate_that_validates_best_is_kept(
 ) -> None:
     grid = "fine_tune.learning_rate_grid=[1.0e-6, 0.02]"
     run(*command(world, copied, tiny_bert, "systems=[sasrec]", grid), "--rebuild")
-    assert [name.rpartition("-")[2] for name in trained] == ["06", "0.02"]
+    assert sorted(name.rpartition("-")[2] for name in trained) == ["0.02", "06"]
     folder = copied / "target" / TARGET / "systems/sasrec/seed-0"
     summary = json.loads((folder / "done.json").read_text())
     best = {}
@@ -207,6 +207,14 @@ def test_the_rate_that_validates_best_is_kept(
     assert best[1e-6] != best[0.02]
     assert summary["learning_rate"] == max(best, key=lambda rate: best[rate])
     assert summary["best_value"] == max(best.values())
+    rows = {trial["learning_rate"]: trial for trial in summary["trials"]}
+    assert {rate: row["value"] for rate, row in rows.items()} == best
+    assert all((row["epochs"], row["seconds"] > 0) == (2, True) for row in rows.values())
+    (study,) = report_of(copied)["tuning"][TARGET]
+    assert study == {
+        "system": "sasrec", "seed": 0, "chosen": summary["learning_rate"],
+        "trials": summary["trials"],
+    }  # fmt: skip
     # One configuration met the test items, whatever the grid.
     lines = (copied / f"target/{TARGET}/test_openings.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["system"] == "sasrec" for line in lines) == 2
