@@ -148,7 +148,7 @@ def _name_lines(
             textcoords="axes fraction",
             va="center",
             color=_ACCENT if system == _HIGHLIGHTED else _INK,
-            arrowprops={"arrowstyle": "-", "color": _RULE, "linewidth": 0.8},
+            arrowprops={"arrowstyle": "-", "relpos": (0, 0.5), "color": _RULE, "linewidth": 0.8},
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from tiny_world import NUM_ITEMS, OTHER_TARGET, SOURCES, TARGET, command, comparable, invoke
 
 from idp_tf.models import training
@@ -218,6 +219,25 @@ def test_the_rate_that_validates_best_is_kept(
     # One configuration met the test items, whatever the grid.
     lines = (copied / f"target/{TARGET}/test_openings.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["system"] == "sasrec" for line in lines) == 2
+
+
+def test_tuning_is_added_to_an_old_run(copied: Path, trained: list[str]) -> None:
+    file = copied / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["settings"]["systems"] = ["sasrec"]
+    config["settings"]["fine_tune"]["epochs"] = 1
+    file.write_text(yaml.safe_dump(config))
+    before = file.read_text()
+    refused = invoke("fine-tune", "--workdir", copied, "--tune")
+    assert refused.code == 2 and "learning_rate_grid is [0.001, 0.0003," in refused.err
+    assert file.read_text() == before and trained == []
+    run("fine-tune", "--workdir", copied, "--tune", "--rebuild")
+    assert len(trained) == 4
+    config["settings"]["fine_tune"]["learning_rate_grid"] = [1e-3, 3e-4, 1e-4, 3e-5]
+    assert yaml.safe_load(file.read_text()) == config
+    # Now this is the workdir's setting.
+    run("fine-tune", "--workdir", copied)
+    assert len(trained) == 4
 
 
 def checkpointed_state(folder: Path) -> dict[str, Any]:
