@@ -24,6 +24,7 @@ from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.titles import load_title_vectors, titles_artifact
 from idp_tf.workflow.transfer import load_generated, transfer_artifact
+from idp_tf.workflow.tuning import TrialRow, search
 from idp_tf.workflow.validation import build_validation
 
 _DECIDING = ("model", "options", "items", "adaptor", "embeddings", "takes_over", "trained")
@@ -130,17 +131,19 @@ def _make_model(run: Run, target: Domain, system: System, seed: int, artifact: A
             save_model(model, artifact.folder / "model")
             artifact.finish()
         return
-    settings = run.settings.fine_tune
-    best: tuple[float, SequenceModel, TrainingState] | None = None
-    for rate in settings.learning_rate_grid or (settings.learning_rate,):
+
+    def attempt(rate: float) -> tuple[SequenceModel, TrainingState]:
         model = _initial_model(run, target, system, seed, run.scope())
-        chosen = settings.model_copy(update={"learning_rate": rate})
-        state = _train(run, target, model, chosen, seed, artifact)
-        if best is None or state.best_value > best[0]:
-            best, best_rate = (state.best_value, model, state), rate
-    assert best is not None
-    save_model(best[1], artifact.folder / "model")
-    run.finish(artifact, **asdict(best[2]), learning_rate=best_rate)
+        chosen = run.settings.fine_tune.model_copy(update={"learning_rate": rate})
+        return model, _train(run, target, model, chosen, seed, artifact)
+
+    rate, trials = run.settings.fine_tune.learning_rate, list[TrialRow]()
+    if grid := run.settings.fine_tune.learning_rate_grid:
+        rate, trials = search(run, artifact.folder, grid, lambda rate: attempt(rate)[1])
+    # Of a grid, this brings the best training back.
+    model, state = attempt(rate)
+    save_model(model, artifact.folder / "model")
+    run.finish(artifact, **asdict(state), learning_rate=rate, trials=trials)
 
 
 def _initial_model(

@@ -32,6 +32,7 @@ from idp_tf.workflow.report_page import write_report_page
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.target_settings import settings_notes
 from idp_tf.workflow.transfer import transfer_artifact
+from idp_tf.workflow.twins import Ranks, compare_twins
 
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
@@ -64,6 +65,9 @@ def write_report(run: Run) -> dict[str, Any]:
         },
         "results": [row for target in targets for row in target["results"]],
         "significance": [row for target in targets for row in target["significance"]],
+        # An older target_report.json has neither of these two.
+        "twins": [row for target in targets for row in target.get("twins", [])],
+        "tuning": {target["domain"]: target.get("tuning", []) for target in targets},
         "curves": {
             **_base_curves(run),
             **{name: curve for target in targets for name, curve in target["curves"].items()},
@@ -115,13 +119,20 @@ def _made_from(run: Run, bases: Sequence[Base], *, matcher: bool) -> dict[str, s
 
 
 def _target_report(run: Run) -> dict[str, Any]:
+    ranks = _ranks(run)
     return {
         "domain": run.config.target,
         "config": run.config.model_dump(mode="json"),
         "made_from": _made_from(run, needed_bases(run), matcher=needs_matcher(run)),
         "manifest": load_target(run).manifest,
         "results": list(_results(run)),
-        "significance": list(_significance(run)),
+        "significance": list(_significance(run, ranks)),
+        "twins": compare_twins(
+            {name: ranks[name] for name in protocols(run)},
+            domain=run.config.target,
+            metrics=COMPARED_METRICS,
+        ),
+        "tuning": list(_tuning(run)),
         "curves": _curves(run),
         "matches": _matches(run) if needs_matcher(run) else [],
         "transfer": _transfer(run) if needs_matcher(run) else None,
@@ -161,7 +172,17 @@ def _results(run: Run) -> Iterator[ResultRow]:
             )
 
 
-def _significance(run: Run) -> Iterator[Any]:
+def _ranks(run: Run) -> Ranks:
+    """The test ranks of every system, (seeds, users), by each protocol that it has."""
+    found: dict[str, dict[str, npt.NDArray[np.int32]]] = {}
+    for slug in run.settings.systems:
+        seeds = [load_ranks(run, slug, seed) for seed in seeds_of(run, slug)]
+        for protocol in seeds[0]:
+            found.setdefault(protocol, {})[slug] = np.stack([ranks[protocol] for ranks in seeds])
+    return found
+
+
+def _significance(run: Run, ranks: Ranks) -> Iterator[Any]:
     """IDP against every other system, and every trained one against the control."""
     slugs = run.settings.systems
     pairs = [("idp", other) for other in slugs if other != "idp" and "idp" in slugs]
@@ -169,24 +190,30 @@ def _significance(run: Run) -> Iterator[Any]:
         pairs += [(other, "sasrec") for other in slugs if other not in ("idp", "sasrec")]
     pairs = [pair for pair in pairs if IDP_INNER not in pair]
     cold = [(IDP_INNER, other) for other in slugs if other != IDP_INNER and IDP_INNER in slugs]
-    for protocol in protocols(run):
-        yield from _compared(run, protocol, pairs)
-        yield from _compared(run, f"{protocol}{COLD}", cold)
-
-
-def _compared(run: Run, protocol: str, pairs: Sequence[tuple[str, str]]) -> list[Any]:
-    ranks: dict[str, npt.NDArray[np.int32]] = {
-        slug: np.stack([load_ranks(run, slug, seed)[protocol] for seed in seeds_of(run, slug)])
-        for slug in dict.fromkeys(slug for pair in pairs for slug in pair)
-    }
-    return compare_systems(
-        ranks, pairs, domain=run.config.target, protocol=protocol, metrics=COMPARED_METRICS
-    )
+    for name in protocols(run):
+        for protocol, compared in ((name, pairs), (f"{name}{COLD}", cold)):
+            yield from compare_systems(
+                ranks.get(protocol, {}),
+                compared,
+                domain=run.config.target,
+                protocol=protocol,
+                metrics=COMPARED_METRICS,
+            )
 
 
 def _base_curves(run: Run) -> dict[str, dict[str, list[float]]]:
     artifacts = [pretrain_artifact(run, base) for base in needed_bases(run)]
     return {artifact.name: _curve(artifact.summary) for artifact in artifacts}
+
+
+def _tuning(run: Run) -> Iterator[dict[str, Any]]:
+    """Each system's search for its learning rate, where there was one."""
+    for slug, seed in evaluated(run):
+        if SYSTEMS[slug].trained:
+            summary = model_artifact(run, SYSTEMS[slug], seed).summary
+            if trials := summary.get("trials"):
+                chosen = summary["learning_rate"]
+                yield {"system": slug, "seed": seed, "chosen": chosen, "trials": trials}
 
 
 def _curves(run: Run) -> dict[str, dict[str, list[float]]]:

@@ -118,11 +118,15 @@ class Run:
 
         The chief opens it; other workers wait until it has, and do as it does.
         """
+        return bool(self.agreed(lambda: artifact.open(rebuild=self.rebuild)))
+
+    def agreed(self, compute: Callable[[], float]) -> float:
+        """The chief's number, in every process of the run; the chief alone computes it."""
         if self.strategy is None:
-            return artifact.open(rebuild=self.rebuild)
+            return compute()
         from idp_tf.strategy import agreed
 
-        return bool(agreed(self.strategy, lambda: artifact.open(rebuild=self.rebuild)))
+        return agreed(self.strategy, compute)
 
     def wait_for(self, make: Callable[[], None]) -> None:
         """Has the chief make something that every worker is going to read; the others wait."""

@@ -48,6 +48,14 @@ def test_each_has_its_results(report: dict[str, Any]) -> None:
     assert found == cold | {(slug, name) for slug, name in whole if slug != IDP_INNER}
 
 
+def test_each_that_transfers_stands_beside_its_twin(report: dict[str, Any]) -> None:
+    twins = {(entry["system"], entry["twin"]) for entry in report["twins"]}
+    assert twins == {(s.slug, s.twin) for s in SYSTEMS.values() if s.twin is not None}
+    for entry in report["twins"]:
+        found = {(c["protocol"], c["metric"]) for c in entry["comparisons"]}
+        assert found == {(p, f"NDCG@{k}") for p in ("sampled-10", "full") for k in (5, 10)}
+
+
 def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     done = invoke(*command(world, workdir, tiny_bert, ALL))
     assert done.code == 0, done.err
