@@ -25,8 +25,6 @@ __all__ = [
 ]
 
 SYSTEMS: Final[dict[str, System]] = {
-    system.slug: system
-    for system in (*FLOORS, *FROM_SCRATCH, *TRANSFER, *IDP)
-    if "unisrec" not in system.slug and "dacdr" not in system.slug
+    system.slug: system for system in (*FLOORS, *FROM_SCRATCH, *TRANSFER, *IDP)
 }
 """Every system by its slug, in the order of tables, floors first."""

@@ -11,7 +11,7 @@ Items = Literal["ids", "titles", "sum", "joined"]
 Adaptor = Literal["dense", "pca", "moe"]
 Embeddings = Literal["fresh", "generated", "zero_shot", "untuned", "twin"]
 
-PAPER: Final = "ID-centric Pre-training for Recommendation"
+PAPER: Final = "ID-centric Pre-training"
 
 
 @dataclass(frozen=True, kw_only=True)

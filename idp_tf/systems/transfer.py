@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from idp_tf.systems.base import SASREC_BASE, Base, System
+from idp_tf.systems.base import PAPER, SASREC_BASE, Base, System
 
 _UNISREC_BASE: Final = Base(
     slug="unisrec", model="unisrec-pretraining", items="titles", adaptor="moe"
@@ -74,7 +74,7 @@ TRANSFER: Final = (
         _UNISREC_T,
         slug="unisrec-t-zero-shot",
         label="UniSRec, text, zero-shot",
-        reference=f"{_UNISREC_T.reference}, as in section 3.6 of the paper",
+        reference=f"{_UNISREC_T.reference}, as in section 3.6",
         trained=False,
     ),
     _UNISREC_T,
@@ -84,7 +84,7 @@ TRANSFER: Final = (
     System(
         slug="sasrec-ex",
         label="SASRec, encoder of another domain",
-        reference="ID-centric Pre-training for Recommendation, section 3.9",
+        reference=f"{PAPER}, section 3.9",
         model="sasrec",
         embeddings="twin",
         base=Base(slug="sasrec-first-source", model="sasrec", first_source_only=True),
