@@ -158,7 +158,8 @@ class RecformerSettings(_Settings):
     )
     temperature: float = Field(0.05, gt=0, description="cosines are divided by it in both losses")
     mlm_weight: float = Field(0.1, ge=0, description="weight of masked language modelling")
-    batch_size: int = Field(32, ge=2, description="histories in a batch, of each training")
+    batch_size: int = Field(32, ge=1, description="histories in a batch of fine-tuning")
+    pretrain_batch_size: int = Field(64, ge=2, description="histories in a batch of pre-training")
     pretrain_sequences: int = Field(
         20_000, ge=1, description="a seeded sample of this many source users is pre-trained on"
     )
@@ -265,7 +266,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "max_items": 50,
             "title_tokens": 32,
             "max_tokens": 512,
-            "batch_size": 64,
+            "batch_size": 128,
             "pretrain_sequences": 1_000_000,
             "pretrain_steps": 50_000,
             "pretrain_learning_rate": 5e-5,

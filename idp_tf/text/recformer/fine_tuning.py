@@ -194,10 +194,14 @@ class _FineTuning:
         steps, number = self._batches.num_batches, self.state.epoch
         description = f"Fine-tuning Recformer, stage {self.state.stage}, epoch {number + 1}"
         with progress_bar(description, steps, _LOG) as advance:
+
+            def each(batch: int, logs: dict[str, Any] | None = None) -> None:
+                advance(1)
+
             fitted = self._model.fit(
                 self._batches.dataset(number),
                 steps_per_epoch=steps,
-                callbacks=[keras.callbacks.LambdaCallback(on_batch_end=lambda *_: advance(1))],
+                callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=each)],
                 shuffle=False,
                 verbose=0,
             )

@@ -1,4 +1,4 @@
-"""Pre-training Recformer: item-item contrast and masked language modelling (section 2.3)."""
+"""Pre-training Recformer: item-item contrast and masked language modelling."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pretrain_recformer(
     rounds = Rounds(
         sentences,
         item_ids,
-        settings.batch_size,
+        settings.pretrain_batch_size,
         seed,
         late_half=True,
         max_histories=settings.pretrain_sequences,
