@@ -144,6 +144,37 @@ class MatcherSettings(_Settings):
     learning_rate: float = Field(3e-4, gt=0, description="AdamW's, after warm-up")
 
 
+class RecformerSettings(_Settings):
+    """Recformer, a language model over histories, with caps that 2 cores can carry."""
+
+    kept_layers: int | None = Field(
+        2, ge=1, description="layers kept of matcher.encoder; None keeps all"
+    )
+    max_items: int = Field(10, ge=1, description="most recent items of a user that are read")
+    title_tokens: int = Field(16, ge=2, description="most word pieces of an item, its key's too")
+    max_tokens: int = Field(128, ge=3, description="most word pieces of a history")
+    window: int = Field(
+        64, ge=2, multiple_of=2, description="positions that a position sees, half to either side"
+    )
+    temperature: float = Field(0.05, gt=0, description="cosines are divided by it in both losses")
+    mlm_weight: float = Field(0.1, ge=0, description="weight of masked language modelling")
+    batch_size: int = Field(32, ge=1, description="histories in a batch of fine-tuning")
+    pretrain_batch_size: int = Field(64, ge=2, description="histories in a batch of pre-training")
+    pretrain_sequences: int = Field(
+        20_000, ge=1, description="a seeded sample of this many source users is pre-trained on"
+    )
+    pretrain_steps: int = Field(400, ge=0, description="steps of pre-training; 0 leaves it out")
+    pretrain_learning_rate: float = Field(3e-4, gt=0, description="Adam's, after warm-up")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's in fine-tuning, after warm-up")
+    stage_1_epochs: int = Field(8, ge=1, description="most epochs that encode all items anew")
+    stage_1_patience: int = Field(2, ge=1, description="epochs of it without a better NDCG")
+    stage_2_epochs: int = Field(4, ge=0, description="most epochs on the best encoded items")
+    stage_2_patience: int = Field(2, ge=1, description="epochs of it without a better NDCG")
+    validation_users: int = Field(
+        1_000, ge=1, description="a seeded sample of this many users is validated on"
+    )
+
+
 class TransferSettings(_Settings):
     """How matches become embeddings (eq. 8 and 9)."""
 
@@ -197,6 +228,7 @@ class Settings(_Settings):
     pretrain: PretrainSettings = PretrainSettings()
     fine_tune: FineTuneSettings = FineTuneSettings()
     matcher: MatcherSettings = MatcherSettings()
+    recformer: RecformerSettings = RecformerSettings()
     transfer: TransferSettings = TransferSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
@@ -230,6 +262,23 @@ PRESETS: dict[str, dict[str, Any]] = {
             "distillation": 0.0,
             "steps": 4_000,
             "learning_rate": 1e-4,
+        },
+        # Li et al. 2023, but for the 512 positions that a BERT has.
+        "recformer": {
+            "kept_layers": None,
+            "max_items": 50,
+            "title_tokens": 32,
+            "max_tokens": 512,
+            "batch_size": 128,
+            "pretrain_sequences": 1_000_000,
+            "pretrain_steps": 50_000,
+            "pretrain_learning_rate": 5e-5,
+            "learning_rate": 5e-5,
+            "stage_1_epochs": 128,
+            "stage_1_patience": 15,
+            "stage_2_epochs": 128,
+            "stage_2_patience": 9,
+            "validation_users": 10_000,
         },
         "transfer": {"zero_shot_norm": "none"},
     },

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -17,6 +16,7 @@ import tensorflow as tf
 from idp_tf.errors import MissingDataError, SettingsError
 from idp_tf.text.bert import EncoderDtype, Pooling, TitleVectors, encode_tokens
 from idp_tf.text.encoding import encode_in_batches
+from idp_tf.text.folders import whole_folder
 from idp_tf.text.sources import keep_layers, load_bert
 from idp_tf.text.tokens import TitlePacker
 
@@ -117,18 +117,12 @@ class TextEncoder:
 
     def save(self, folder: Path) -> None:
         """Writes weights, vocabulary and settings; the folder appears whole or not at all."""
-        folder = Path(folder)
-        fresh = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        self.backbone.save_to_preset(str(fresh))
-        self.tokenizer.save_to_preset(str(fresh))
         # Not among the settings of the fingerprint, in which the weights' bytes tell dtypes apart.
         written = self._settings() | {"dtype": self.backbone.dtype_policy.name}
-        (fresh / _SETTINGS_FILE).write_text(json.dumps(written, indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        fresh.rename(folder)
+        with whole_folder(Path(folder)) as fresh:
+            self.backbone.save_to_preset(str(fresh))
+            self.tokenizer.save_to_preset(str(fresh))
+            (fresh / _SETTINGS_FILE).write_text(json.dumps(written, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> TextEncoder:

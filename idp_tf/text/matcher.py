@@ -64,27 +64,3 @@ class MatcherModel(keras.Model):
         drift = distillation_loss(ops.concatenate([anchors, neighbours]), x["untuned"])
         self.distillation_loss.update_state(drift)
         return text + behaviour + self.distillation * drift
-
-
-class WarmUpThenLinear(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises over the first tenth of the steps and then falls to 0.
-
-    Args:
-        peak: The highest rate.
-        steps: All steps of the run.
-    """
-
-    def __init__(self, peak: float, steps: int):
-        self.peak = peak
-        self.steps = steps
-
-    def __call__(self, step: Any) -> Any:
-        """The rate of a step, counted from 0."""
-        done = ops.cast(step, "float32") + 1.0
-        rising = max(1.0, self.steps / 10)
-        falling = (self.steps + 1.0 - done) / max(1.0, self.steps + 1.0 - rising)
-        return self.peak * ops.maximum(0.0, ops.minimum(done / rising, falling))
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments."""
-        return {"peak": self.peak, "steps": self.steps}

@@ -71,8 +71,13 @@ def load_bert(encoder: str, dtype: str = "float32") -> tuple[Any, Any]:
         ) from error
 
 
-def keep_layers(backbone: Any, kept_layers: int | None) -> Any:
+def keep_layers(backbone: Any, kept_layers: int | None, where: str = "matcher.kept_layers") -> Any:
     """The same BERT with its first ``kept_layers`` transformer layers only.
+
+    Args:
+        backbone: A ``keras_hub.models.BertBackbone``.
+        kept_layers: How many; ``None`` keeps all.
+        where: The setting that says so, for the message.
 
     Raises:
         SettingsError: if it has fewer layers than that.
@@ -82,7 +87,7 @@ def keep_layers(backbone: Any, kept_layers: int | None) -> Any:
     if not 1 <= kept_layers <= backbone.num_layers:
         raise SettingsError(
             f"kept_layers is {kept_layers}, but the encoder has {backbone.num_layers} layers",
-            where="matcher.kept_layers",
+            where=where,
             remedy=f"set it to 1 … {backbone.num_layers}",
         )
     config = backbone.get_config() | {"num_layers": kept_layers}

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from idp_tf.config import MatcherSettings
-from idp_tf.errors import WorkdirError
 from idp_tf.text.batches import TuningBatches, choose_items, hold_out
 from idp_tf.text.encoder import TextEncoder
-from idp_tf.text.matcher import MatcherModel, WarmUpThenLinear
-from idp_tf.text.progress import progress_bar
-
-_LOG = logging.getLogger(__name__)
-
-CHECKPOINT_STEPS: Final = 50
-"""Steps between checkpoints, which is what a killed run loses at most."""
+from idp_tf.text.matcher import MatcherModel
+from idp_tf.text.saved_state import SavedState
+from idp_tf.text.stepwise import WarmUpThenLinear, seed_dropout, train_stepwise
 
 CHECKPOINT_FILE: Final = "tuning.npz"
 _WEIGHT_DECAY: Final = 0.01
@@ -101,24 +92,25 @@ def tune_matcher(
         untuned = encoder.encode(titles)
     tokens = encoder.packer.tokenise(titles)
     batches = TuningBatches(items, tokens, untuned, settings.batch_size, seed)
-    state = _State(
-        _build_model(encoder, settings, seed),
+    model = _build_model(encoder, settings, seed)
+    saved = SavedState(
         folder / CHECKPOINT_FILE,
+        [*model.backbone.variables, *model.optimizer.variables],
         _fingerprint(encoder, titles, neighbours, settings, seed, item_offsets),
+        "the matcher's tuning",
     )
-    first = state.restore()
-    if first < settings.steps:
-        with progress_bar("Tuning the matcher", settings.steps, _LOG) as advance:
-            advance(first)
-            state.model.fit(
-                batches.dataset(first, settings.steps),
-                steps_per_epoch=settings.steps - first,
-                callbacks=[_Log(state, settings.steps, advance, tensorboard_dir), *callbacks],
-                shuffle=False,
-                verbose=0,
-            )
+    history, first = train_stepwise(
+        model,
+        batches.dataset,
+        settings.steps,
+        saved,
+        name="matcher",
+        description="Tuning the matcher",
+        tensorboard_dir=tensorboard_dir,
+        callbacks=callbacks,
+    )
     return TuningResult(
-        tuple(state.history), held_out, len(items.anchors), first, time.monotonic() - begun
+        tuple(history), held_out, len(items.anchors), first, time.monotonic() - begun
     )
 
 
@@ -133,100 +125,8 @@ def _build_model(encoder: TextEncoder, settings: MatcherSettings, seed: int) -> 
     optimizer.build(model.trainable_variables)
     # XLA is slower on a CPU, and would compile anew for every length of titles.
     model.compile(optimizer=optimizer, jit_compile=False)
-    for number, state in enumerate(_dropout_states(model)):
-        start = np.random.SeedSequence([seed, number]).generate_state(1)[0]
-        state.assign(np.array([start, 0], np.uint32))
+    seed_dropout(model.backbone.variables, seed)
     return model
-
-
-def _dropout_states(model: MatcherModel) -> list[Any]:
-    return [v for v in model.backbone.variables if v.path.endswith("seed_generator_state")]
-
-
-class _State:
-    """All that decides how a run goes on: weights, optimizer, dropout's generators, step."""
-
-    def __init__(self, model: MatcherModel, file: Path, fingerprint: str):
-        self.model = model
-        self.history: list[dict[str, float]] = []
-        self._file = file
-        self._fingerprint = fingerprint
-
-    @property
-    def _variables(self) -> list[Any]:
-        return [*self.model.backbone.variables, *self.model.optimizer.variables]
-
-    def write(self) -> None:
-        """Writes the state; the file is replaced whole or not at all."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        about = {"fingerprint": self._fingerprint, "history": self.history}
-        arrays: dict[str, Any] = {f"v{i}": np.asarray(v) for i, v in enumerate(self._variables)}
-        fresh = self._file.with_name(self._file.name + ".tmp")
-        with fresh.open("wb") as stream:
-            np.savez(stream, about=np.array(json.dumps(about)), **arrays)
-        os.replace(fresh, self._file)
-
-    def restore(self) -> int:
-        """Reads what an earlier call wrote, if anything.
-
-        Returns:
-            The first step that is still to do.
-        """
-        if not self._file.exists():
-            return 0
-        try:
-            with np.load(self._file) as stored:
-                about = json.loads(str(stored["about"]))
-                arrays = [stored[f"v{i}"] for i in range(len(self._variables))]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise WorkdirError(
-                f"the state of the matcher's tuning cannot be read: {error}",
-                where=self._file,
-                remedy="delete the file to tune from the start",
-            ) from error
-        if about["fingerprint"] != self._fingerprint:
-            raise WorkdirError(
-                "the state of the matcher's tuning belongs to other data or settings",
-                where=self._file,
-                remedy="delete the file, or use another workdir",
-            )
-        for variable, array in zip(self._variables, arrays, strict=True):
-            variable.assign(array)
-        self.history = about["history"]
-        return len(self.history)
-
-
-class _Log(keras.callbacks.Callback):
-    """Keeps each step's losses, shows progress, writes checkpoints and TensorBoard."""
-
-    def __init__(self, state: _State, steps: int, advance: Any, tensorboard_dir: Path | None):
-        super().__init__()
-        self._state = state
-        self._steps = steps
-        self._advance = advance
-        self._writer = (
-            None if tensorboard_dir is None else tf.summary.create_file_writer(str(tensorboard_dir))
-        )
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """After each step."""
-        losses = {name: float(value) for name, value in (logs or {}).items()}
-        # The next step's figures are to be its own, not a running mean.
-        self.model.reset_metrics()
-        self._state.history.append(losses)
-        self._advance(1)
-        step = len(self._state.history)
-        if self._writer is not None:
-            with self._writer.as_default(step=step):
-                for name, value in losses.items():
-                    tf.summary.scalar(f"matcher/{name}", value)
-                tf.summary.scalar(
-                    "matcher/learning_rate", float(self.model.optimizer.learning_rate)
-                )
-        if step % CHECKPOINT_STEPS == 0 or step == self._steps:
-            self._state.write()
-            if self._writer is not None:
-                self._writer.flush()
 
 
 def _fingerprint(

@@ -10,10 +10,18 @@ import tensorflow as tf
 
 from idp_tf.config import MatcherSettings
 from idp_tf.errors import WorkdirError
-from idp_tf.text import build_text_encoder, hold_out, neighbour_recall, tune_matcher, tuning
+from idp_tf.text import (
+    build_text_encoder,
+    hold_out,
+    neighbour_recall,
+    stepwise,
+    tune_matcher,
+    tuning,
+)
 from idp_tf.text.batches import TuningBatches, choose_items
 from idp_tf.text.bert import encode_tokens
-from idp_tf.text.matcher import MatcherModel, WarmUpThenLinear
+from idp_tf.text.matcher import MatcherModel
+from idp_tf.text.stepwise import WarmUpThenLinear
 
 GROUPS = [["green", "guitar", "night"], ["black", "violin", "star"], ["white", "desk", "robot"]]
 TITLES = [
@@ -122,18 +130,18 @@ def test_untuned_vectors_may_be_at_hand(tiny_bert, finished, tmp_path):
 
 def test_a_resumed_run_equals_an_undisturbed_one(tiny_bert, finished, tmp_path, monkeypatch):
     _, vectors, undisturbed = finished
-    monkeypatch.setattr(tuning, "CHECKPOINT_STEPS", 2)
-    original = tuning._Log.on_train_batch_end
+    monkeypatch.setattr(stepwise, "CHECKPOINT_STEPS", 2)
+    original = stepwise.StepLog.on_train_batch_end
 
     def killed_in_the_sixth(self, batch, logs=None):
-        if len(self._state.history) == 5:
+        if len(self.history) == 5:
             raise KeyboardInterrupt
         original(self, batch, logs)
 
-    monkeypatch.setattr(tuning._Log, "on_train_batch_end", killed_in_the_sixth)
+    monkeypatch.setattr(stepwise.StepLog, "on_train_batch_end", killed_in_the_sixth)
     with pytest.raises(KeyboardInterrupt):
         _tune(tiny_bert, tmp_path)
-    monkeypatch.setattr(tuning._Log, "on_train_batch_end", original)
+    monkeypatch.setattr(stepwise.StepLog, "on_train_batch_end", original)
     resumed, result = _tune(tiny_bert, tmp_path)
     assert (undisturbed.resumed_at, result.resumed_at) == (0, 4)
     assert result.history == undisturbed.history
