@@ -14,7 +14,8 @@ from idp_tf.layers.moe import MoEAdaptor, ParametricWhitening
 from idp_tf.layers.normalization import LayerNorm
 from idp_tf.layers.patches import ModelPatch, PatchedTransformer
 from idp_tf.layers.post_norm import PostNormTransformer
-from idp_tf.layers.projection import FixedProjection, fit_pca
+from idp_tf.layers.profile import RecencyProfile
+from idp_tf.layers.projection import CentredDirection, FixedProjection, fit_pca
 from idp_tf.layers.seeds import derive_seed
 from idp_tf.layers.transformer import CausalTransformer
 
@@ -24,6 +25,7 @@ __all__ = [
     "BidirectionalTransformer",
     "CausalSelfAttention",
     "CausalTransformer",
+    "CentredDirection",
     "ClozeMask",
     "CountedDropout",
     "DomainClassifier",
@@ -43,6 +45,7 @@ __all__ = [
     "PatchedTransformer",
     "PositionSample",
     "PostNormTransformer",
+    "RecencyProfile",
     "SelfAttention",
     "SummedItems",
     "TitleItems",

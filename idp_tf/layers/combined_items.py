@@ -22,12 +22,6 @@ class _IdsAndTitles(tf_keras.layers.Layer):
                 where="items",
                 remedy=f"give {ids.num_items + 1} title vectors, the first of them padding's",
             )
-        if ids.dim != titles.dim:
-            raise SettingsError(
-                f"vectors of ids are {ids.dim} wide, those of titles {titles.dim}",
-                where="items",
-                remedy="give both the same dim",
-            )
         self.num_items = ids.num_items
         self.ids = ids
         self.titles = titles
@@ -82,6 +76,12 @@ class SummedItems(_IdsAndTitles):
 
     def __init__(self, ids: IdItems, titles: TitleItems, title_weight: float = 1.0, **kwargs: Any):
         super().__init__(ids, titles, **kwargs)
+        if ids.dim != titles.dim:
+            raise SettingsError(
+                f"vectors of ids are {ids.dim} wide, those of titles {titles.dim}",
+                where="items",
+                remedy="give both the same dim",
+            )
         self.dim = ids.dim
         self.title_weight = title_weight
 
@@ -109,17 +109,17 @@ class JoinedItems(_IdsAndTitles):
 
     Args:
         ids: The part that is learned for each item.
-        titles: The part that is made of titles, of the same items and as wide.
+        titles: The part that is made of titles, of the same items.
 
     Call arguments:
         item_ids: int32, (batch, …).
         training: Whether the titles' adaptor is being trained.
 
     Returns:
-        (batch, …, dim), where ``dim`` is twice that of a part.
+        (batch, …, dim), where ``dim`` is that of both parts together.
 
     Raises:
-        SettingsError: if the parts differ in their number of items or their width.
+        SettingsError: if the parts differ in their number of items.
 
     Example:
         >>> titles = TitleItems([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], dim=2)

@@ -7,6 +7,7 @@ from idp_tf.models.dacdr_pretraining import DACDRPretraining
 from idp_tf.models.fdsa import FDSA
 from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.peterrec import PeterRec
+from idp_tf.models.profiled_sasrec import ProfiledSASRec
 from idp_tf.models.registry import MODELS, build_model
 from idp_tf.models.sasrec import SASRec
 from idp_tf.models.unisrec import UniSRec, UniSRecPretraining
@@ -19,6 +20,7 @@ __all__ = [
     "DACDRPretraining",
     "GRU4Rec",
     "PeterRec",
+    "ProfiledSASRec",
     "SASRec",
     "SequenceModel",
     "UniSRec",

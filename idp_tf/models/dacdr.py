@@ -194,9 +194,10 @@ def _checked(items: JoinedItems | None, embedding_dim: int) -> JoinedItems:
             remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
             "titles takes a system that reads ids alone, such as SASRec",
         )
-    if items.dim != 2 * embedding_dim:
+    if not items.ids.dim == items.titles.dim == embedding_dim:
         raise SettingsError(
-            f"ids and titles are {items.dim // 2} wide each, not embedding_dim={embedding_dim}",
+            f"ids are {items.ids.dim} wide and titles {items.titles.dim}, not "
+            f"embedding_dim={embedding_dim}",
             where="items",
             remedy=f"make both with dim={embedding_dim}",
         )

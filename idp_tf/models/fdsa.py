@@ -72,6 +72,13 @@ class FDSA(TransformerModel):
                 remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
                 "titles takes a system that reads ids alone, such as SASRec",
             )
+        if not items.ids.dim == items.titles.dim == embedding_dim:
+            raise SettingsError(
+                f"ids are {items.ids.dim} wide and titles {items.titles.dim}, not "
+                f"embedding_dim={embedding_dim}",
+                where="items",
+                remedy=f"make both with dim={embedding_dim}",
+            )
         encoder = _TwoLevels(
             num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="encoder"
         )

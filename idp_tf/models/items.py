@@ -6,12 +6,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import tf_keras
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError
 from idp_tf.layers import (
-    FixedProjection,
+    CentredDirection,
     IdItems,
     ItemLayer,
     JoinedItems,
@@ -19,11 +18,10 @@ from idp_tf.layers import (
     SummedItems,
     TitleItems,
     derive_seed,
-    fit_pca,
 )
 
 ITEMS: Final = ("titles", "sum", "joined")
-ADAPTORS: Final = ("dense", "pca", "moe")
+ADAPTORS: Final = ("dense", "centred", "moe")
 
 
 def build_items(
@@ -41,9 +39,9 @@ def build_items(
     Args:
         kind: ``titles``, ``sum`` (of ids and titles) or ``joined`` (both side by side).
         adaptor: What makes vectors of titles: ``dense`` and ``moe`` (UniSRec's) are trained,
-            ``pca`` is fixed by the titles given, or by those of the model that is taken over.
+            ``centred`` takes the titles' own mean away and keeps directions, of their own width.
         num_items: Items 1 … num_items.
-        dim: Width of the vectors, of each half where they are joined.
+        dim: Width of the vectors, of each half where they are joined; but for ``centred``.
         title_vectors: (num_items, width), all zeros for an item without a title.
         embeddings_initializer: Of the table of ids, such as ``MatchedEmbeddings``.
         seed: Seed of what is random.
@@ -78,15 +76,8 @@ def _title_items(
     if title_vectors is not None:
         table = np.zeros((len(title_vectors) + 1, title_vectors.shape[1]), np.float32)
         table[PAD_ID + 1 :] = title_vectors
-    return TitleItems(table, dim, _build_adaptor(adaptor, dim, title_vectors, seed), seed=seed)
-
-
-def _build_adaptor(
-    name: str, dim: int, title_vectors: npt.NDArray[np.float32] | None, seed: int
-) -> tf_keras.layers.Layer | None:
-    if name == "moe":
-        return MoEAdaptor(dim, seed=derive_seed(seed, 3))
-    if name == "dense" or title_vectors is None:
-        return None
-    titled = title_vectors[title_vectors.any(axis=1)]
-    return FixedProjection(*fit_pca(titled, dim))
+    if adaptor == "centred" and title_vectors is not None:
+        mean = title_vectors[title_vectors.any(axis=1)].mean(axis=0)
+        return TitleItems(table, title_vectors.shape[1], CentredDirection(mean))
+    moe = MoEAdaptor(dim, seed=derive_seed(seed, 3)) if adaptor == "moe" else None
+    return TitleItems(table, dim, moe, seed=seed)

@@ -17,6 +17,7 @@ from idp_tf.models.fdsa import FDSA
 from idp_tf.models.gru4rec import GRU4Rec
 from idp_tf.models.items import build_items
 from idp_tf.models.peterrec import PeterRec
+from idp_tf.models.profiled_sasrec import ProfiledSASRec
 from idp_tf.models.sasrec import SASRec
 from idp_tf.models.unisrec import UniSRec, UniSRecPretraining
 
@@ -26,6 +27,7 @@ MODELS: Final[dict[str, type[SequenceModel]]] = {
     "bert4rec": BERT4Rec,
     "fdsa": FDSA,
     "peterrec": PeterRec,
+    "profiled-sasrec": ProfiledSASRec,
     "dacdr": DACDR,
     "dacdr-pretraining": DACDRPretraining,
     "unisrec": UniSRec,

@@ -10,8 +10,6 @@ from idp_tf.systems.transfer import from_scratch
 
 IDP_INNER: Final = "idp-inner"
 
-_SASREC_ID_T: Final = Base(slug="sasrec-id-t", model="sasrec", items="sum", adaptor="pca")
-
 _IDP: Final = System(
     slug="idp",
     label="IDP, fine-tuned",
@@ -42,8 +40,6 @@ _ID_T: Final = _variant(
     "ID + text",
     "3.3",
     items="sum",
-    adaptor="pca",
-    base=_SASREC_ID_T,
     twin="idp-id-t-scratch",
 )
 
@@ -68,6 +64,9 @@ IDP: Final = (
         slug="idp-id-t-zero-shot",
         label="IDP, ID + text, zero-shot",
         reference=f"{PAPER}, section 3.6",
+        model="profiled-sasrec",
+        items="joined",
+        adaptor="centred",
         embeddings="zero_shot",
         trained=False,
     ),

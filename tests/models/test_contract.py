@@ -8,7 +8,7 @@ import tf_keras
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
-from idp_tf.layers import (
+from idp_tf.layers import CentredDirection, (
     IdItems,
     ItemEmbedding,
     JoinedItems,
@@ -24,6 +24,7 @@ from idp_tf.models import (
     DACDRPretraining,
     GRU4Rec,
     PeterRec,
+    ProfiledSASRec,
     SASRec,
     UniSRec,
     load_model,
@@ -58,6 +59,12 @@ def make_sasrec_of_both(**options):
 
 def make_fdsa(**options):
     return FDSA(NUM_ITEMS, items=JoinedItems(*parts(**options)), **{**SMALL, **options})
+
+
+def make_profiled_sasrec(**options):
+    ids, _ = parts(**options)
+    titles = TitleItems(TITLES, 12, CentredDirection(TITLES[1:].mean(axis=0)))
+    return ProfiledSASRec(NUM_ITEMS, items=JoinedItems(ids, titles), **{**SMALL, **options})
 
 
 def make_dacdr(model_class=DACDR, embedding_dim=DIM, **options):
@@ -107,6 +114,7 @@ MAKERS = [
     make_sasrec_of_titles,
     make_sasrec_of_both,
     make_fdsa,
+    make_profiled_sasrec,
     make_dacdr,
     make_dacdr_pretraining,
     make_peterrec,

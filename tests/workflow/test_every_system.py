@@ -74,11 +74,14 @@ def test_exchanged_encoders(workdir: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_titles_are_projected_alike(workdir: Path) -> None:
-    """By the directions of the sources' titles, also before anything is trained."""
-    model, _ = embeddings(workdir, "idp-id-t-zero-shot")
-    base = load_model(workdir / "bases" / "sasrec-id-t" / "model")
-    np.testing.assert_array_equal(model.items.adaptor.matrix, base.items.adaptor.matrix)
+def test_zero_shot_with_titles_is_zero_shot_beside_a_profile(workdir: Path) -> None:
+    """Nothing of either part has been trained on the target."""
+    model, table = embeddings(workdir, "idp-id-t-zero-shot")
+    plain, own = embeddings(workdir, "idp-zero-shot")
+    np.testing.assert_array_equal(table[1:], own[1:])
+    weights = [weight.numpy() for weight in model.encoder.transformer.weights]
+    for mine, theirs in zip(weights, plain.encoder.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_an_exchange_without_the_other_is_refused(
