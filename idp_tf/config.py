@@ -150,6 +150,9 @@ class RecformerSettings(_Settings):
     kept_layers: int | None = Field(
         2, ge=1, description="layers kept of matcher.encoder; None keeps all"
     )
+    pooling: Literal["cls", "mean"] = Field(
+        "mean", description="what of the last layer is a user's or an item's vector"
+    )
     max_items: int = Field(10, ge=1, description="most recent items of a user that are read")
     title_tokens: int = Field(16, ge=2, description="most word pieces of an item, its key's too")
     max_tokens: int = Field(128, ge=3, description="most word pieces of a history")
@@ -163,9 +166,9 @@ class RecformerSettings(_Settings):
     pretrain_sequences: int = Field(
         20_000, ge=1, description="a seeded sample of this many source users is pre-trained on"
     )
-    pretrain_steps: int = Field(400, ge=0, description="steps of pre-training; 0 leaves it out")
+    pretrain_steps: int = Field(300, ge=0, description="steps of pre-training; 0 leaves it out")
     pretrain_learning_rate: float = Field(3e-4, gt=0, description="Adam's, after warm-up")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's in fine-tuning, after warm-up")
+    learning_rate: float = Field(3e-4, gt=0, description="Adam's in fine-tuning, after warm-up")
     stage_1_epochs: int = Field(8, ge=1, description="most epochs that encode all items anew")
     stage_1_patience: int = Field(2, ge=1, description="epochs of it without a better NDCG")
     stage_2_epochs: int = Field(4, ge=0, description="most epochs on the best encoded items")
@@ -263,6 +266,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         # Li et al. 2023, but for the 512 positions that a BERT has.
         "recformer": {
             "kept_layers": None,
+            "pooling": "cls",
             "max_items": 50,
             "title_tokens": 32,
             "max_tokens": 512,
