@@ -25,6 +25,7 @@ from idp_tf.cli_options import (
     StrategyOption,
     Systems,
     Target,
+    Tune,
     Workdir,
 )
 from idp_tf.errors import SettingsError, requires_extra
@@ -55,6 +56,7 @@ def run(
     config: ConfigFile = None,
     set_: SetOption = None,
     systems: Systems = None,
+    tune: Tune = False,
     rebuild: Rebuild = False,
     strategy: StrategyOption = Strategy.none,
 ) -> None:
@@ -62,7 +64,7 @@ def run(
     from idp_tf.workflow import help_to_train, run_all
 
     prepared = _new_run(
-        data, sources, target, workdir, preset, seed, config, set_, systems, rebuild, strategy
+        data, sources, target, workdir, preset, seed, config, set_, systems, tune, rebuild, strategy
     )
     if prepared.is_chief:
         _print_results(run_all(prepared), target, workdir)
@@ -81,6 +83,7 @@ def prepare(
     config: ConfigFile = None,
     set_: SetOption = None,
     systems: Systems = None,
+    tune: Tune = False,
     rebuild: Rebuild = False,
 ) -> None:
     """Stage 1: read, filter and store the domains; writes the workdir's config.yaml."""
@@ -88,7 +91,7 @@ def prepare(
     from idp_tf.workflow.preflight import check_run
 
     prepared = _new_run(
-        data, sources, target, workdir, preset, seed, config, set_, systems, rebuild
+        data, sources, target, workdir, preset, seed, config, set_, systems, tune, rebuild
     )
     check_run(prepared)
     with prepared.locked():
@@ -126,13 +129,19 @@ def transfer(workdir: Workdir, rebuild: Rebuild = False) -> None:
 
 @app.command()
 def fine_tune(
-    workdir: Workdir, rebuild: Rebuild = False, strategy: StrategyOption = Strategy.none
+    workdir: Workdir,
+    tune: Tune = False,
+    rebuild: Rebuild = False,
+    strategy: StrategyOption = Strategy.none,
 ) -> None:
     """Stage 5: make every system's model for the target."""
     from idp_tf.workflow import stages
+    from idp_tf.workflow.preflight import add_tuning
 
     with _old_run(workdir, rebuild, strategy) as opened:
-        stages.fine_tune(opened)
+        if tune:
+            add_tuning(opened)
+        stages.make_systems(opened)
 
 
 @app.command()
@@ -231,6 +240,7 @@ def experiment(
     sources: Annotated[str | None, typer.Option(help="Instead of the experiment's own.")] = None,
     target: Annotated[str | None, typer.Option(help="Instead of the experiment's own.")] = None,
     set_: SetOption = None,
+    tune: Tune = False,
     rebuild: Rebuild = False,
 ) -> None:
     """One table or figure of the paper, on the domains at hand."""
@@ -247,6 +257,7 @@ def experiment(
         sources=None if sources is None else tuple(_names(sources)),
         targets=None if target is None else tuple(_names(target)),
         overrides=tuple(set_ or ()),
+        tune=tune,
         rebuild=rebuild,
     )
 
@@ -306,6 +317,7 @@ def _new_run(
     config: Path | None,
     overrides: list[str] | None,
     systems: str | None,
+    tune: bool,
     rebuild: bool,
     strategy: Strategy = Strategy.none,
 ) -> Run:
@@ -317,7 +329,9 @@ def _new_run(
     top_level: dict[str, object] = {} if seed is None else {"seed": seed}
     if systems is not None:
         top_level["systems"] = _names(systems)
-    settings = load_settings(preset.value, file=config, overrides=overrides or (), **top_level)
+    settings = load_settings(
+        preset.value, file=config, overrides=overrides or (), tune=tune, **top_level
+    )
     resolved = RunConfig(
         data=data.resolve(), sources=tuple(_names(sources)), target=target, settings=settings
     )

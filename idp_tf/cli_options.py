@@ -46,6 +46,14 @@ Systems = Annotated[
 Rebuild = Annotated[
     bool, typer.Option("--rebuild", help="Make anew what other settings or data made.")
 ]
+Tune = Annotated[
+    bool,
+    typer.Option(
+        "--tune",
+        help="Search for each target model's learning rate, over the paper's grid unless "
+        "fine_tune.learning_rate_grid has another.",
+    ),
+]
 StrategyOption = Annotated[
     Strategy,
     typer.Option(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import yaml
 from pydantic import (
@@ -236,6 +236,9 @@ class Settings(_Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
+LEARNING_RATES: Final = (1e-3, 3e-4, 1e-4, 3e-5)
+"""The grid of section 3.2."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     # Caps epochs, matcher steps and titles' length, with less patience; nothing else.
     "quick": {
@@ -254,7 +257,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "fine_tune": {
             "patience": 20,
             "epochs": 500,
-            "learning_rate_grid": [1e-3, 3e-4, 1e-4, 3e-5],
+            "learning_rate_grid": LEARNING_RATES,
         },
         "matcher": {
             "pooling": "cls",
@@ -291,6 +294,7 @@ def load_settings(
     *,
     file: str | Path | None = None,
     overrides: Iterable[str] = (),
+    tune: bool = False,
     **top_level: Any,
 ) -> Settings:
     """Builds settings from a preset, a YAML file and ``key=value`` pairs, later ones winning.
@@ -299,10 +303,13 @@ def load_settings(
         preset: ``quick``, ``standard`` or ``paper``.
         file: A YAML file with the same keys as ``Settings``.
         overrides: Pairs such as ``"pretrain.epochs=3"``; values are read as YAML.
+        tune: Whether to search for the target models' learning rate, over ``LEARNING_RATES``
+            unless file or overrides give a grid.
         **top_level: Values of top-level keys, such as ``seed=1``; they win over all.
 
     Raises:
-        SettingsError: for an unknown preset or key, or a value that breaks its rule.
+        SettingsError: for an unknown preset or key, a value that breaks its rule, or nothing to
+            tune over where that is asked for.
 
     Example:
         >>> load_settings("quick", overrides=["transfer.top_m=5"]).transfer.top_m
@@ -314,6 +321,8 @@ def load_settings(
         )
     values: dict[str, Any] = {"preset": preset}
     _merge(values, PRESETS[preset])
+    if tune:
+        _merge(values, {"fine_tune": {"learning_rate_grid": LEARNING_RATES}})
     if file is not None:
         _merge(values, _read_yaml(Path(file)))
     for pair in overrides:
@@ -327,9 +336,16 @@ def load_settings(
         )
     _check_keys(Settings, values, "")
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate(values)
     except ValidationError as error:
         raise SettingsError(first_problem(error)) from error
+    if tune and not settings.fine_tune.learning_rate_grid:
+        raise SettingsError(
+            "there is nothing to tune over",
+            where="fine_tune.learning_rate_grid",
+            remedy="give it rates, or leave it out for those of section 3.2",
+        )
+    return settings
 
 
 def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ class BPR(ItemLoss):
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
         """The mean over positions; see ``ItemLoss``."""
         positive, negative = _pair_scores(hidden, batch, items)
-        return masked_mean(tf.nn.softplus(negative - positive), batch)
+        return _masked_mean(tf.nn.softplus(negative - positive), batch)
 
 
 class BinaryCrossEntropy(ItemLoss):
@@ -86,7 +86,7 @@ class BinaryCrossEntropy(ItemLoss):
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
         """The mean over positions; see ``ItemLoss``."""
         positive, negative = _pair_scores(hidden, batch, items)
-        return masked_mean(tf.nn.softplus(-positive) + tf.nn.softplus(negative), batch)
+        return _masked_mean(tf.nn.softplus(-positive) + tf.nn.softplus(negative), batch)
 
 
 class CrossEntropy(ItemLoss):
@@ -129,7 +129,7 @@ class SampledSoftmax(ItemLoss):
         sampled -= tf.cast(batch["sampled_log_q"], sampled.dtype)[:, None]
         sampled = tf.where(_is_positive(batch), tf.cast(_EXCLUDED, sampled.dtype), sampled)
         scores = tf.concat([positive[..., None], sampled], axis=-1)
-        return masked_mean(tf.reduce_logsumexp(scores, axis=-1) - positive, batch)
+        return _masked_mean(tf.reduce_logsumexp(scores, axis=-1) - positive, batch)
 
 
 class GeneralizedBCE(ItemLoss):
@@ -156,7 +156,7 @@ class GeneralizedBCE(ItemLoss):
         power = rate * (GBCE_CALIBRATION * (1 - 1 / rate) + 1 / rate)
         against = tf.where(_is_positive(batch), tf.zeros_like(sampled), tf.nn.softplus(sampled))
         losses = power[:, None] * tf.nn.softplus(-positive) + tf.reduce_sum(against, axis=-1)
-        return masked_mean(losses / (count + 1), batch)
+        return _masked_mean(losses / (count + 1), batch)
 
 
 LOSSES: Final[dict[str, type[ItemLoss]]] = {
@@ -186,7 +186,7 @@ def build_loss(name: str) -> ItemLoss:
     return LOSSES[name]()
 
 
-def masked_mean(losses: tf.Tensor, batch: Batch) -> tf.Tensor:
+def _masked_mean(losses: tf.Tensor, batch: Batch) -> tf.Tensor:
     """The mean over the positions that have a positive.
 
     Args:

@@ -12,7 +12,7 @@ from typing import Final
 import tensorflow as tf
 
 from idp_tf.data.schema import PAD_ID
-from idp_tf.losses import mean_over_replicas
+from idp_tf.losses import Batch, ItemLoss, Items, mean_over_replicas
 
 TEMPERATURE: Final = 0.07
 SEQUENCE_WEIGHT: Final = 1e-3
@@ -26,6 +26,7 @@ def in_batch_contrastive(
     keys: tf.Tensor,
     positive_ids: tf.Tensor,
     temperature: float = TEMPERATURE,
+    groups: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """``-log(exp(q_i k_i / t) / sum_j exp(q_i k_j / t))`` over vectors of length 1.
 
@@ -43,6 +44,8 @@ def in_batch_contrastive(
         positive_ids: Each user's next item, (batch,), in ids that are unique over the
             domains; a row with 0 has none and counts nowhere.
         temperature: ``t``.
+        groups: (batch,), such as the user of each row: those of one group are no negatives of
+            one another. Each row is its own group if not given.
 
     Returns:
         The mean over rows, a scalar; 0 if no row counts.
@@ -59,41 +62,38 @@ def in_batch_contrastive(
     real = tf.not_equal(positive_ids, PAD_ID)
     others = ~tf.eye(tf.shape(positive_ids)[0], dtype=tf.bool)
     same = tf.equal(positive_ids[:, None], positive_ids[None])
+    if groups is not None:
+        same |= tf.equal(groups[:, None], groups[None])
     excluded = others & (same | ~real[None])
     losses = tf.reduce_logsumexp(tf.where(excluded, _EXCLUDED, scores), axis=1)
     losses -= tf.linalg.diag_part(scores)
     return mean_over_replicas(losses, tf.cast(real, losses.dtype))
 
 
-def pretraining_loss(
-    sequences: tf.Tensor,
-    augmented: tf.Tensor,
-    next_items: tf.Tensor,
-    positive_ids: tf.Tensor,
-    temperature: float = TEMPERATURE,
-    sequence_weight: float = SEQUENCE_WEIGHT,
-) -> tf.Tensor:
-    """UniSRec's: the sequence-item loss plus the weighted sequence-sequence loss.
+class InBatchContrastive(ItemLoss):
+    """UniSRec's sequence-item loss, at every position that has a positive.
 
-    Args:
-        sequences: The encoder's users, (batch, dim).
-        augmented: The same users, of augmented histories, (batch, dim).
-        next_items: Vectors of the next items, (batch, dim).
-        positive_ids: Their ids, (batch,); see ``in_batch_contrastive``.
-        temperature: Of both.
-        sequence_weight: Weight of the sequence-sequence loss.
+    The official code has every prefix of a history as a row of some batch. Here a causal
+    encoder gives all prefixes of a user at once, so rows that would seldom meet there are in
+    one batch; positions of one user are therefore no negatives of one another, as what a user
+    takes later is no mistake.
 
-    Returns:
-        A scalar.
+    A positive whose vector is all zeros, such as that of an item without a title, has nothing
+    to be near to and counts nowhere.
 
-    Example:
-        >>> users, ids = tf.eye(4), tf.constant([3, 4, 5, 6])
-        >>> round(float(pretraining_loss(users, users, users, ids, 1.0, 0.5)), 4)
-        1.1155
+    Arguments and result: ``ItemLoss``. Takes the square of the number of positions of memory.
     """
-    to_items = in_batch_contrastive(sequences, next_items, positive_ids, temperature)
-    to_sequences = in_batch_contrastive(sequences, augmented, positive_ids, temperature)
-    return to_items + sequence_weight * to_sequences
+
+    negatives = "none"
+
+    def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
+        """The mean over positions; see the class."""
+        positions = tf.where(tf.not_equal(batch["positive_ids"], PAD_ID))
+        ids = tf.gather_nd(batch["positive_ids"], positions)
+        following = items.vectors_of(ids)
+        ids = tf.where(tf.reduce_any(tf.not_equal(following, 0), axis=1), ids, PAD_ID)
+        users = tf.gather_nd(hidden, positions)
+        return in_batch_contrastive(users, following, ids, groups=positions[:, 0])
 
 
 def orthogonality(shared: tf.Tensor, specific: tf.Tensor) -> tf.Tensor:

@@ -33,8 +33,8 @@ def systems_json() -> str:
     """The same as JSON: a list with an object for each system.
 
     Example:
-        >>> json.loads(systems_json())[2]["slug"]
-        'sasrec'
+        >>> json.loads(systems_json())[0]["slug"]
+        'popularity'
     """
     rows = [
         {

@@ -69,6 +69,29 @@ def test_a_run_that_cannot_be(
     assert not workdir.exists(), "a refused run leaves nothing behind"
 
 
+@pytest.mark.parametrize(
+    ("pairs", "grid"),
+    [
+        ([], [1e-3, 3e-4, 1e-4, 3e-5]),
+        (["fine_tune.learning_rate_grid=[0.01, 0.1]"], [0.01, 0.1]),
+    ],
+)
+def test_tune_asks_for_a_grid(
+    pairs: list[str], grid: list[float], world: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    arguments = command(world, tmp_path / "w", tiny_bert, *pairs)[1:]
+    done = invoke("prepare", *arguments, "--tune")
+    assert done.code == 0, done.err
+    config = yaml.safe_load((tmp_path / "w" / "config.yaml").read_text())
+    assert config["settings"]["fine_tune"]["learning_rate_grid"] == grid
+
+
+def test_tune_with_an_empty_grid(world: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    arguments = command(world, tmp_path / "w", tiny_bert, "fine_tune.learning_rate_grid=[]")
+    assert_refused(invoke(*arguments, "--tune"), "fine_tune.learning_rate_grid", "nothing to tune")
+    assert not (tmp_path / "w").exists()
+
+
 def test_unknown_preset(world: Path, tmp_path: Path) -> None:
     done = invoke(*run_arguments(world, tmp_path / "w", preset="fast"))
     assert done.code == 2

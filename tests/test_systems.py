@@ -11,14 +11,21 @@ from idp_tf.systems import SYSTEMS
 def test_every_system_is_whole():
     for slug, system in SYSTEMS.items():
         assert slug == system.slug
+        assert (system.kind == "sequence") == (system.model is not None)
         assert system.model is None or system.model in MODELS
-        assert system.base is None or system.base in MODELS
-        # What transfers has a twin from scratch to be judged by, of the same model.
+        assert system.base is None or system.base.model in MODELS
+        assert not system.takes_over or system.base is not None
+        assert not system.is_matched or system.base is not None
+        # What transfers has a twin from scratch to be judged by.
         assert (system.twin is not None) == (system.base is not None)
         if system.twin is not None:
             twin = SYSTEMS[system.twin]
-            assert (twin.model, twin.base, twin.trained) == (system.model, None, True)
-        assert system.trained <= (system.model is not None)
+            assert (twin.base, twin.items, twin.trained) == (None, system.items, True)
+
+
+def test_bases_of_one_name_are_one():
+    bases = [system.base for system in SYSTEMS.values() if system.base is not None]
+    assert len(set(bases)) == len({base.slug for base in bases})
 
 
 def test_they_are_listed():

@@ -67,6 +67,7 @@ def run_experiment(
     sources: tuple[str, ...] | None = None,
     targets: tuple[str, ...] | None = None,
     overrides: Sequence[str] = (),
+    tune: bool = False,
     rebuild: bool = False,
 ) -> dict[str, Any]:
     """Runs an experiment; what the workdir holds already is reused.
@@ -83,11 +84,16 @@ def run_experiment(
         sources: Source domains instead of the experiment's own.
         targets: Target domains instead of the experiment's own.
         overrides: Settings as ``key=value``.
+        tune: Search for learning rates (``load_settings``).
         rebuild: Make anew what other settings made.
     """
     experiment = load_experiment(name)
     settings = load_settings(
-        preset, overrides=overrides, systems=experiment.systems, fine_tune_seeds=seeds
+        preset,
+        overrides=overrides,
+        tune=tune,
+        systems=experiment.systems,
+        fine_tune_seeds=seeds,
     )
     results: list[Mapping[str, Any]] = []
     significance: list[Mapping[str, Any]] = []

@@ -2,7 +2,7 @@
 
 from idp_tf.layers.adversarial import DomainClassifier, GradientReversal, GrowingStrength
 from idp_tf.layers.attention import CausalSelfAttention, SelfAttention
-from idp_tf.layers.augmentation import ItemDrop, keep_items
+from idp_tf.layers.augmentation import ItemDrop, PositionSample, keep_items
 from idp_tf.layers.bidirectional import INITIAL_STDDEV, BidirectionalTransformer
 from idp_tf.layers.combined_items import JoinedItems, SummedItems
 from idp_tf.layers.dropout import CountedDropout
@@ -13,6 +13,7 @@ from idp_tf.layers.masking import LAST_ALONE, ClozeMask
 from idp_tf.layers.moe import MoEAdaptor, ParametricWhitening
 from idp_tf.layers.normalization import LayerNorm
 from idp_tf.layers.patches import ModelPatch, PatchedTransformer
+from idp_tf.layers.post_norm import PostNormTransformer
 from idp_tf.layers.projection import FixedProjection, fit_pca
 from idp_tf.layers.seeds import derive_seed
 from idp_tf.layers.transformer import CausalTransformer
@@ -40,6 +41,8 @@ __all__ = [
     "ModelPatch",
     "ParametricWhitening",
     "PatchedTransformer",
+    "PositionSample",
+    "PostNormTransformer",
     "SelfAttention",
     "SummedItems",
     "TitleItems",

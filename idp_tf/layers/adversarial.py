@@ -9,7 +9,7 @@ import tf_keras
 from tf_keras.optimizers.schedules import LearningRateSchedule
 
 from idp_tf.errors import SettingsError
-from idp_tf.layers.counted import CountedRandom
+from idp_tf.layers.counted import Counted
 from idp_tf.layers.seeds import derive_seed
 
 
@@ -54,13 +54,12 @@ class GrowingStrength(LearningRateSchedule):
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class GradientReversal(CountedRandom):
+class GradientReversal(Counted):
     """The identity, whose gradient is turned round and scaled: ``-strength * upstream``.
 
     Args:
         strength: A number, or a ``tf_keras`` schedule of it by the training calls before this
-            one, such as ``GrowingStrength``. The count, all that it has of ``CountedRandom``,
-            is saved with the weights.
+            one, such as ``GrowingStrength``. The count is saved with the weights.
 
     Shapes: any in, the same out.
 

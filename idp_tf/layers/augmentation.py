@@ -1,4 +1,4 @@
-"""Histories with items left out, as a second view of a user."""
+"""What is left out at random: items of histories, as a second view of a user, and targets."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from idp_tf.data.schema import PAD_ID
+from idp_tf.errors import SettingsError
 from idp_tf.layers.counted import CountedRandom
 
 
@@ -56,6 +57,49 @@ class ItemDrop(CountedRandom):
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
         return {**super().get_config(), "rate": self.rate}
+
+
+@tf_keras.utils.register_keras_serializable("idp_tf")
+class PositionSample(CountedRandom):
+    """Leaves out positives at random where a batch has more than so many; bounds memory.
+
+    Args:
+        most: How many may stay.
+        seed: Seed of the choice, which each call makes anew (``CountedRandom``).
+
+    Call arguments:
+        positive_ids: (batch, length), 0 where there is none.
+
+    Returns:
+        The same, with 0 where a positive is left out.
+
+    Raises:
+        SettingsError: if none may stay.
+
+    Example:
+        >>> ids = tf.constant([[0, 4, 5], [6, 7, 8]])
+        >>> int(tf.math.count_nonzero(PositionSample(3)(ids)))
+        3
+    """
+
+    def __init__(self, most: int, seed: int = 0, **kwargs: Any):
+        super().__init__(seed, **kwargs)
+        if most < 1:
+            raise SettingsError(f"{most} positives of a batch", where="most", remedy="at least 1")
+        self.most = most
+
+    def call(self, positive_ids: tf.Tensor) -> tf.Tensor:
+        """Leaves positives out; see the class."""
+        positive_ids = tf.convert_to_tensor(positive_ids)
+        drawn = tf.random.stateless_uniform(tf.shape(positive_ids), self.next_seed())
+        lots = tf.reshape(tf.where(tf.not_equal(positive_ids, PAD_ID), drawn, 1.0), [-1])
+        # The place of each lot among all of them.
+        places = tf.reshape(tf.argsort(tf.argsort(lots)), tf.shape(positive_ids))
+        return tf.where(places < self.most, positive_ids, PAD_ID)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of ``__init__``."""
+        return {**super().get_config(), "most": self.most}
 
 
 def keep_items(item_ids: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:

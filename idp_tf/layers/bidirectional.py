@@ -13,20 +13,25 @@ from idp_tf.layers.transformer import TransformerBlock, TransformerStack
 INITIAL_STDDEV = 0.02
 """Of initial kernels, item embeddings and the mask, truncated at twice that."""
 
-_EPSILON = 1e-12
+EPSILON = 1e-12
+"""Of BERT's norms."""
 
 
-class _BertBlock(TransformerBlock):
-    """BERT's: attention and network are each added, and the sum is normalised."""
+class BertBlock(TransformerBlock):
+    """BERT's: attention and network are each added, and the sum is normalised.
+
+    Arguments: ``TransformerBlock``. Call arguments and result: ``BidirectionalTransformer``.
+    """
 
     inner_widths = 4
     activation = "gelu"
-    epsilon = _EPSILON
+    epsilon = EPSILON
     initial_stddev = INITIAL_STDDEV
 
     def call(
         self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None
     ) -> tf.Tensor:
+        """Encodes; see the class."""
         attended = self.attention(inputs, padding_mask, training=training)
         hidden = inputs + self.attention_dropout(attended, training=training)
         hidden = self.attention_norm(hidden, training=training)
@@ -59,7 +64,7 @@ class BidirectionalTransformer(TransformerStack):
         TensorShape([1, 3, 8])
     """
 
-    block_class = _BertBlock
+    block_class = BertBlock
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates what ``TransformerStack`` does, the mask, and the head."""
@@ -72,14 +77,14 @@ class BidirectionalTransformer(TransformerStack):
             shape=(width,),
             initializer=build_initializer(seeds[0], INITIAL_STDDEV),
         )
-        self.input_norm = LayerNorm(epsilon=_EPSILON, name="input_norm")
+        self.input_norm = LayerNorm(epsilon=EPSILON, name="input_norm")
         self.head = tf_keras.layers.Dense(
             width,
             activation="gelu",
             kernel_initializer=build_initializer(seeds[1], INITIAL_STDDEV),
             name="head",
         )
-        self.head_norm = LayerNorm(epsilon=_EPSILON, name="head_norm")
+        self.head_norm = LayerNorm(epsilon=EPSILON, name="head_norm")
 
     def call(
         self, inputs: tf.Tensor, padding_mask: tf.Tensor, training: bool | None = None

@@ -32,6 +32,11 @@ class _IdsAndTitles(tf_keras.layers.Layer):
         self.ids = ids
         self.titles = titles
 
+    @property
+    def adaptor(self) -> tf_keras.layers.Layer:
+        """What makes vectors of titles."""
+        return self.titles.adaptor
+
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``; values of both parts are in their weights."""
         return {

@@ -1,4 +1,4 @@
-"""Random numbers that are a function of a seed and a counter that is saved."""
+"""Counts that are saved, and random numbers that are a function of a seed and such a count."""
 
 from __future__ import annotations
 
@@ -8,7 +8,23 @@ import tensorflow as tf
 import tf_keras
 
 
-class CountedRandom(tf_keras.layers.Layer):
+class Counted(tf_keras.layers.Layer):
+    """A layer with a count, ``calls``, that is saved with its weights; at first 0."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.calls = self.add_weight(
+            name="calls",
+            shape=(),
+            dtype=tf.int64,
+            initializer="zeros",
+            trainable=False,
+            # Replicas count in step, so the first one's count is that of all.
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        )
+
+
+class CountedRandom(Counted):
     """A layer whose n-th draw depends on its seed and n alone, and n is a weight.
 
     The generators of Keras's own layers have a state that no checkpoint holds, so a run that
@@ -21,15 +37,6 @@ class CountedRandom(tf_keras.layers.Layer):
     def __init__(self, seed: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.seed = seed
-        self.calls = self.add_weight(
-            name="calls",
-            shape=(),
-            dtype=tf.int64,
-            initializer="zeros",
-            trainable=False,
-            # Replicas count in step, so the first one's count is that of all.
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
 
     def next_seed(self) -> tf.Tensor:
         """Counts one draw; its seed for ``tf.random.stateless_*``, (2,) int64."""

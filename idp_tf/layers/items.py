@@ -29,6 +29,7 @@ class ItemLayer(Protocol):
         num_items: Items 1 … num_items; 0 is padding.
         dim: The width of the vectors.
         ids: The table of trained vectors, or None if there is none.
+        adaptor: What makes vectors of titles, or None if titles are not read.
     """
 
     num_items: int
@@ -36,6 +37,11 @@ class ItemLayer(Protocol):
 
     @property
     def ids(self) -> ItemEmbedding | None:
+        """See the class."""
+        ...
+
+    @property
+    def adaptor(self) -> tf_keras.layers.Layer | None:
         """See the class."""
         ...
 
@@ -71,6 +77,8 @@ class IdItems(ItemEmbedding):
         >>> items(np.array([[1, 3]])).shape, items.table().shape
         (TensorShape([1, 2, 2]), TensorShape([4, 2]))
     """
+
+    adaptor: None = None
 
     def __init__(
         self,

@@ -82,6 +82,9 @@ class MoEAdaptor(tf_keras.layers.Layer):
     standard normal in training and 0 otherwise. Both of its projections start at zero, so all
     experts count alike at the start.
 
+    A row of zeros, which stands for an item without a title, gives zeros and not what the
+    shifts would make of it: a vector that all such items share says nothing about any of them.
+
     Args:
         output_dim: Width of the result.
         num_experts: Number of whitenings.
@@ -134,7 +137,8 @@ class MoEAdaptor(tf_keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Whitens and mixes; see the class."""
         gate = self.gate(inputs, training=training)
-        shares = tf.unstack(gate[..., None], axis=-2)
+        titled = tf.reduce_any(tf.not_equal(inputs, 0), axis=-1, keepdims=True)
+        shares = tf.unstack((gate * tf.cast(titled, gate.dtype))[..., None], axis=-2)
         whitened = [expert(inputs, training=training) for expert in self.experts]
         # Not as a product of matrices, which would be as many tiny ones as there are rows.
         return tf.add_n([share * x for share, x in zip(shares, whitened, strict=True)])

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from idp_tf.errors import SettingsError
+from idp_tf.layers.freezing import PartlyFrozen
 from idp_tf.layers.seeds import derive_seed
 from idp_tf.layers.transformer import CausalBlock, CausalTransformer
 
@@ -64,7 +65,7 @@ class ModelPatch(tf_keras.layers.Layer):
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class PatchedTransformer(CausalTransformer):
+class PatchedTransformer(PartlyFrozen, CausalTransformer):
     """A ``CausalTransformer`` that is frozen, with a patch at each sublayer that is not.
 
     A sublayer F of input x becomes, before dropout and residual,
@@ -126,31 +127,16 @@ class PatchedTransformer(CausalTransformer):
         )
 
     @property
-    def trainable_weights(self) -> list[tf.Variable]:
-        """Of the patches and of the norms that are tuned."""
-        tuned = self._tuned()
-        return [weight for weight in super().trainable_weights if id(weight) in tuned]
-
-    @property
-    def non_trainable_weights(self) -> list[tf.Variable]:
-        """Of all else: what is frozen, and the dropouts' counters."""
-        tuned = self._tuned()
-        frozen = [weight for weight in super().trainable_weights if id(weight) not in tuned]
-        return frozen + super().non_trainable_weights
-
-    @property
     def pretrained_weights(self) -> list[tf.Variable]:
         """What a ``CausalTransformer`` has as ``trainable_weights``, in the same order."""
         patches = {id(weight) for block in self.blocks for weight in block.patch_weights()}
-        return [weight for weight in super().trainable_weights if id(weight) not in patches]
+        return [weight for weight in self.learned_weights if id(weight) not in patches]
 
-    def _tuned(self) -> set[int]:
-        # Keras asks while the layer is being built, too.
+    def tuned_weights(self) -> list[tf.Variable]:
+        """Of the patches and of the norms that are tuned."""
         blocks = [block for block in getattr(self, "blocks", ()) if block.built]
-        if not blocks:
-            return set()
         weights = [weight for block in blocks for weight in block.tuned_weights()]
-        return {id(weight) for weight in [*weights, *self.output_norm.weights]}
+        return [*weights, *self.output_norm.weights] if blocks else []
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""

@@ -58,7 +58,7 @@ class TransformerBlock(tf_keras.layers.Layer):
         return build_initializer(derive_seed(self.seed, part), self.initial_stddev)
 
 
-class _TransformerBlock(TransformerBlock):
+class CausalBlock(TransformerBlock):
     """SASRec's: attention and network are each normalised before and added after.
 
     Arguments: ``TransformerBlock``. Call arguments and result: ``CausalTransformer``.
@@ -91,10 +91,6 @@ class _TransformerBlock(TransformerBlock):
     def adapt_network(self, inputs: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """What becomes of the network's outputs, (batch, length, dim); here, nothing."""
         return outputs
-
-
-CausalBlock = _TransformerBlock
-"""SASRec's layer, for others to subclass. The class's own name stands in files of weights."""
 
 
 class TransformerStack(tf_keras.layers.Layer):

@@ -199,13 +199,47 @@ class SequenceModel(tfrs.Model):
         """The rows of ``item_vectors`` of some items: ids (batch, …) -> (batch, …, dim)."""
         return tf.cast(self.items(item_ids, training=training), tf.float32)
 
+    def take_over(self, pretrained: SequenceModel) -> None:
+        """Starts from a pre-trained model: its encoder and, where titles are read, their adaptor.
+
+        Dropout keeps this model's own masks. Vectors of ids stay as they are: the other model's
+        are those of other items.
+
+        Args:
+            pretrained: A model of this class and shape but for its items.
+
+        Raises:
+            SettingsError: if it is of another class or shape.
+        """
+        if not isinstance(pretrained, type(self)):
+            raise SettingsError(
+                f"a {type(self).__name__} cannot start from a {type(pretrained).__name__}",
+                where="take_over",
+                remedy="pre-train the model that is to be fine-tuned",
+            )
+        copy_weights(pretrained.encoder, self.encoder)
+        if self.items.adaptor is not None and pretrained.items.adaptor is not None:
+            copy_weights(pretrained.items.adaptor, self.items.adaptor)
+
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
-        """The loss at every position of a training batch."""
+        """The item loss at every position of a batch and, in training, ``added_loss``.
+
+        The metric that has the item loss's name is of that alone.
+        """
         hidden, batch = self.training_outputs(inputs, training)
         loss = self.item_loss(hidden, batch, _ItemsOfStep(self, training))
         # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
         self.loss_tracker.update_state(loss * _num_replicas())
-        return loss
+        return loss + self.added_loss(hidden, batch) if training else loss
+
+    def added_loss(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor | float:
+        """What training asks of a model beside good scores, a scalar; here, nothing.
+
+        Args:
+            hidden: The encoder's outputs, (batch, length, dim).
+            batch: What the item loss is given.
+        """
+        return 0.0
 
     def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
         """What the loss is given: outputs (batch, length, dim), and the batch as it has it."""
@@ -246,6 +280,26 @@ class SequenceModel(tfrs.Model):
             items = tf_keras.layers.deserialize(config["items"], custom_objects)
             config = {**config, "items": items}
         return cls(**config)
+
+
+def copy_weights(source: tf_keras.layers.Layer, target: tf_keras.layers.Layer) -> None:
+    """Copies what one layer has learned to another of its kind, but not what it has counted.
+
+    Raises:
+        SettingsError: if their weights differ in number or shape.
+    """
+    theirs, ours = (
+        [weight for weight in layer.weights if weight.dtype.is_floating]
+        for layer in (source, target)
+    )
+    if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
+        raise SettingsError(
+            f"the weights of {source.name} do not fit {target.name}",
+            where="take_over",
+            remedy="give both the same width, layers, length and title vectors",
+        )
+    for from_source, own in zip(theirs, ours, strict=True):
+        own.assign(from_source)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ import tf_keras
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.layers import INITIAL_STDDEV, BidirectionalTransformer, ClozeMask, derive_seed
-from idp_tf.models.base import Batch, SequenceModel
+from idp_tf.models.base import Batch
+from idp_tf.models.transformer_model import TransformerModel
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class BERT4Rec(SequenceModel):
+class BERT4Rec(TransformerModel):
     """Bidirectional self-attention over a history in which some items are masked.
 
     It is trained on the batches of every other model, whose histories are masked in the graph
@@ -35,11 +36,9 @@ class BERT4Rec(SequenceModel):
         max_length: Longest sequence that is read, a mask counted.
         mask_rate: Share of items that are masked; the paper has 0.2 for long histories, 0.4
             and 0.6 for short ones.
-        embeddings_initializer: Initializer of the item embeddings.
-        loss: ``cross-entropy`` is the original's, ``bpr`` that of ID-centric Pre-training for
-            all baselines; or another of ``idp_tf.losses.LOSSES``.
         seed: Seed of initial weights, dropout and masks.
-        **kwargs: ``items``, as for ``SequenceModel``, and Keras's.
+        **kwargs: As for ``TransformerModel``; the ``loss`` ``cross-entropy`` is the original's,
+            ``bpr`` that of ID-centric Pre-training for all baselines.
 
     Raises:
         SettingsError: if the mask rate is impossible.
@@ -64,8 +63,6 @@ class BERT4Rec(SequenceModel):
         dropout: float = 0.2,
         max_length: int = 50,
         mask_rate: float = 0.2,
-        embeddings_initializer: Any = None,
-        loss: str = "bpr",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -75,23 +72,11 @@ class BERT4Rec(SequenceModel):
         # The mask's vector must be there before the encoder is first called.
         encoder.build(tf.TensorShape([None, None, embedding_dim]))
         # Items that are given have made their own table.
-        if embeddings_initializer is None and kwargs.get("items") is None:
-            embeddings_initializer = tf_keras.initializers.TruncatedNormal(
+        if kwargs.get("embeddings_initializer") is None and kwargs.get("items") is None:
+            kwargs["embeddings_initializer"] = tf_keras.initializers.TruncatedNormal(
                 stddev=INITIAL_STDDEV, seed=derive_seed(seed, 0)
             )
-        super().__init__(
-            num_items,
-            embedding_dim,
-            max_length,
-            encoder,
-            embeddings_initializer,
-            loss,
-            seed,
-            **kwargs,
-        )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.dropout = dropout
+        super().__init__(num_items, embedding_dim, encoder, seed, **kwargs)
         self.mask_rate = mask_rate
         self.cloze = ClozeMask(mask_rate, seed=derive_seed(seed, 2), name="cloze")
 
@@ -130,10 +115,4 @@ class BERT4Rec(SequenceModel):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``, but for the initializer."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-            "mask_rate": self.mask_rate,
-        }
+        return {**super().get_config(), "mask_rate": self.mask_rate}

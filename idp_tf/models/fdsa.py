@@ -9,11 +9,11 @@ import tf_keras
 
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CausalTransformer, JoinedItems, derive_seed
-from idp_tf.models.base import SequenceModel
+from idp_tf.models.transformer_model import TransformerModel
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class FDSA(SequenceModel):
+class FDSA(TransformerModel):
     """Feature-level deeper self-attention: one transformer reads ids, another one titles.
 
     What both give is put side by side and through a fully connected layer; an item's score
@@ -31,10 +31,9 @@ class FDSA(SequenceModel):
         num_heads: Attention heads.
         dropout: Dropout rate.
         max_length: Longest history that is read.
-        loss: One of ``idp_tf.losses.LOSSES``; ``bce`` is the original's.
         seed: Seed of the encoder's initial weights and of dropout.
         items: Ids and titles, both of width ``embedding_dim``.
-        **kwargs: Keras's.
+        **kwargs: As for ``TransformerModel``; the ``loss`` ``bce`` is the original's.
 
     Raises:
         SettingsError: if there are no titles, or they do not fit.
@@ -62,7 +61,6 @@ class FDSA(SequenceModel):
         num_heads: int = 2,
         dropout: float = 0.2,
         max_length: int = 50,
-        loss: str = "bpr",
         seed: int = 0,
         items: JoinedItems | None = None,
         **kwargs: Any,
@@ -74,26 +72,10 @@ class FDSA(SequenceModel):
                 remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
                 "titles takes a system that reads ids alone, such as SASRec",
             )
-        item_encoder, feature_encoder = (
-            CausalTransformer(num_layers, num_heads, max_length, dropout, derive_seed(seed, 1, i))
-            for i in range(2)
-        )
         encoder = _TwoLevels(
-            item_encoder, feature_encoder, seed=derive_seed(seed, 1, 2), name="encoder"
+            num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="encoder"
         )
-        super().__init__(
-            num_items,
-            embedding_dim,
-            max_length,
-            encoder,
-            loss=loss,
-            seed=seed,
-            items=items,
-            **kwargs,
-        )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.dropout = dropout
+        super().__init__(num_items, embedding_dim, encoder, seed, items=items, **kwargs)
 
     def item_vectors(self, training: bool | None = None) -> tf.Tensor:
         """Embeddings of the ids alone, (num_items + 1, dim); row 0 is padding."""
@@ -102,15 +84,6 @@ class FDSA(SequenceModel):
     def vectors_of(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Embeddings of some ids: any shape -> (…, dim)."""
         return tf.cast(self.items.ids(item_ids), tf.float32)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of ``__init__``; see ``SequenceModel``."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-        }
 
 
 class _TwoLevels(tf_keras.layers.Layer):
@@ -121,20 +94,28 @@ class _TwoLevels(tf_keras.layers.Layer):
 
     def __init__(
         self,
-        item_encoder: tf_keras.layers.Layer,
-        feature_encoder: tf_keras.layers.Layer,
+        num_layers: int,
+        num_heads: int,
+        max_length: int,
+        dropout: float,
         seed: int,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.item_encoder = item_encoder
-        self.feature_encoder = feature_encoder
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.max_length = max_length
+        self.dropout = dropout
         self.seed = seed
+        self.item_encoder, self.feature_encoder = (
+            CausalTransformer(num_layers, num_heads, max_length, dropout, derive_seed(seed, i))
+            for i in range(2)
+        )
 
     def build(self, input_shape: tf.TensorShape) -> None:
         self.output_projection = tf_keras.layers.Dense(
             int(input_shape[-1]) // 2,
-            kernel_initializer=tf_keras.initializers.GlorotUniform(self.seed),
+            kernel_initializer=tf_keras.initializers.GlorotUniform(derive_seed(self.seed, 2)),
             name="output",
         )
         super().build(input_shape)

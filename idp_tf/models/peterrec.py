@@ -6,14 +6,16 @@ from typing import Any
 
 import tf_keras
 
+from idp_tf.errors import SettingsError
 from idp_tf.layers import PatchedTransformer, derive_seed
 from idp_tf.layers.patches import Insertion
 from idp_tf.models.base import SequenceModel
 from idp_tf.models.sasrec import SASRec
+from idp_tf.models.transformer_model import TransformerModel
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class PeterRec(SequenceModel):
+class PeterRec(TransformerModel):
     """SASRec's encoder, frozen, with model patches (``PatchedTransformer``).
 
     Trained are the target's item embeddings, which also score and so are the output layer, the
@@ -40,9 +42,8 @@ class PeterRec(SequenceModel):
         max_length: Longest history that is read.
         patch: ``serial`` patches lie behind their sublayers, ``parallel`` ones beside them.
         patch_width: Width of the patches' bottlenecks.
-        embeddings_initializer: Initializer of the item embeddings.
-        loss: What it is trained by, one of ``idp_tf.losses.LOSSES``.
         seed: Seed of initial weights and dropout.
+        **kwargs: As for ``TransformerModel``.
 
     Raises:
         SettingsError: for an unknown ``patch`` or loss.
@@ -68,8 +69,6 @@ class PeterRec(SequenceModel):
         max_length: int = 50,
         patch: Insertion = "serial",
         patch_width: int = 16,
-        embeddings_initializer: Any = None,
-        loss: str = "bpr",
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -83,19 +82,7 @@ class PeterRec(SequenceModel):
             patch_width=patch_width,
             name="encoder",
         )
-        super().__init__(
-            num_items,
-            embedding_dim,
-            max_length,
-            encoder,
-            embeddings_initializer,
-            loss,
-            seed,
-            **kwargs,
-        )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.dropout = dropout
+        super().__init__(num_items, embedding_dim, encoder, seed, **kwargs)
         self.patch = patch
         self.patch_width = patch_width
 
@@ -112,18 +99,30 @@ class PeterRec(SequenceModel):
         shape = ("embedding_dim", "num_layers", "num_heads", "max_length")
         taken = {name: source.get_config()[name] for name in shape}
         model = cls(num_items, **taken, **{"dropout": source.dropout, **options})
-        theirs, ours = source.encoder.trainable_weights, model.encoder.pretrained_weights
+        model.take_over(source)
+        return model
+
+    def take_over(self, pretrained: SequenceModel) -> None:
+        """Takes the encoder of a ``SASRec`` of the same shape, to keep it as it is.
+
+        Raises:
+            SettingsError: if it is of another class or shape.
+        """
+        if not isinstance(pretrained, SASRec):
+            raise SettingsError(
+                f"PeterRec patches SASRec's encoder, not a {type(pretrained).__name__}'s",
+                where="take_over",
+            )
+        theirs, ours = pretrained.encoder.trainable_weights, self.encoder.pretrained_weights
+        if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
+            raise SettingsError(
+                "the pre-trained encoder has another shape",
+                where="take_over",
+                remedy="use from_pretrained, which takes its shape",
+            )
         for from_source, own in zip(theirs, ours, strict=True):
             own.assign(from_source)
-        return model
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``, but for the initializer."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-            "patch": self.patch,
-            "patch_width": self.patch_width,
-        }
+        return {**super().get_config(), "patch": self.patch, "patch_width": self.patch_width}

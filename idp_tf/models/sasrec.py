@@ -7,11 +7,11 @@ from typing import Any
 import tf_keras
 
 from idp_tf.layers import CausalTransformer, derive_seed
-from idp_tf.models.base import SequenceModel
+from idp_tf.models.transformer_model import TransformerModel
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
-class SASRec(SequenceModel):
+class SASRec(TransformerModel):
     """Self-attentive sequential recommendation, trained at every position.
 
     Args:
@@ -21,11 +21,9 @@ class SASRec(SequenceModel):
         num_heads: Attention heads.
         dropout: Dropout rate.
         max_length: Longest history that is read.
-        embeddings_initializer: Initializer of the item embeddings.
-        loss: ``bpr`` is ID-centric Pre-training's (eq. 3), ``bce`` the original's; or another
-            of ``idp_tf.losses.LOSSES``.
         seed: Seed of initial weights and dropout.
-        **kwargs: ``items``, as for ``SequenceModel``, and Keras's.
+        **kwargs: As for ``TransformerModel``; the ``loss`` ``bpr`` is ID-centric Pre-training's
+            (eq. 3), ``bce`` the original's.
 
     Reference: Kang and McAuley 2018, https://arxiv.org/abs/1808.09781.
 
@@ -44,33 +42,10 @@ class SASRec(SequenceModel):
         num_heads: int = 2,
         dropout: float = 0.2,
         max_length: int = 50,
-        embeddings_initializer: Any = None,
-        loss: str = "bpr",
         seed: int = 0,
         **kwargs: Any,
     ):
         encoder = CausalTransformer(
             num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="encoder"
         )
-        super().__init__(
-            num_items,
-            embedding_dim,
-            max_length,
-            encoder,
-            embeddings_initializer,
-            loss,
-            seed,
-            **kwargs,
-        )
-        self.num_layers = num_layers
-        self.num_heads = num_heads
-        self.dropout = dropout
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of ``__init__``, but for the initializer."""
-        return {
-            **super().get_config(),
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "dropout": self.dropout,
-        }
+        super().__init__(num_items, embedding_dim, encoder, seed, **kwargs)

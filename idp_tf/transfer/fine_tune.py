@@ -18,7 +18,8 @@ def build_target_model(
     num_items: int,
     seed: int,
     *,
-    generated: npt.NDArray[np.float32] | None = None,
+    embeddings: npt.NDArray[np.float32] | None = None,
+    title_vectors: npt.NDArray[np.float32] | None = None,
     pretrained: SequenceModel | None = None,
     loss: str = "bpr",
 ) -> SequenceModel:
@@ -29,46 +30,36 @@ def build_target_model(
         settings: The shape of the model; that of ``pretrained`` where that is used.
         num_items: Items of the target domain.
         seed: Seed of whatever is fresh, and of dropout.
-        generated: Embeddings of items 1 … num_items, (num_items, embedding_dim), if the
-            system uses any.
-        pretrained: The model whose encoder is copied, if the system uses one.
+        embeddings: Embeddings of items 1 … num_items, (num_items, embedding_dim), unless the
+            system begins with fresh ones.
+        title_vectors: (num_items, width), all zeros without a title, if the system reads titles.
+        pretrained: The model that is taken over, if the system does that.
         loss: What it is trained by.
 
     Raises:
-        SettingsError: if the system has no model, or needs something that is not given.
+        SettingsError: if the system has no such model, or needs something that is not given.
     """
     if system.model is None:
-        raise SettingsError(f"system {system.slug!r} ranks without a model")
+        raise SettingsError(f"system {system.slug!r} is no sequence model")
     initializer = None
     if system.embeddings != "fresh":
-        if generated is None:
-            raise SettingsError(f"system {system.slug!r} needs generated embeddings")
-        initializer = MatchedEmbeddings(generated)
+        if embeddings is None:
+            raise SettingsError(f"system {system.slug!r} needs the embeddings it starts from")
+        initializer = MatchedEmbeddings(embeddings)
     model = build_model(
-        system.model, settings, num_items, embeddings_initializer=initializer, loss=loss, seed=seed
+        system.model,
+        settings,
+        num_items,
+        items=system.items,
+        adaptor=system.adaptor,
+        title_vectors=title_vectors,
+        embeddings_initializer=initializer,
+        loss=loss,
+        seed=seed,
+        **system.options,
     )
-    if system.takes_encoder:
+    if system.takes_over:
         if pretrained is None:
             raise SettingsError(f"system {system.slug!r} needs a pre-trained model")
-        copy_encoder(pretrained, model)
+        model.take_over(pretrained)
     return model
-
-
-def copy_encoder(source: SequenceModel, target: SequenceModel) -> None:
-    """Copies the encoder's trainable weights; dropout keeps the target's own masks.
-
-    Args:
-        source: A pre-trained model.
-        target: A model of the same class and shape but for its items; its encoder is
-            overwritten.
-
-    Raises:
-        SettingsError: if the models are of different classes.
-    """
-    if type(source) is not type(target):
-        raise SettingsError(
-            f"the encoder of a {type(source).__name__} is none for a {type(target).__name__}"
-        )
-    pairs = zip(source.encoder.trainable_variables, target.encoder.trainable_variables, strict=True)
-    for theirs, ours in pairs:
-        ours.assign(theirs)

@@ -32,7 +32,7 @@ from idp_tf.errors import SettingsError
 
 if TYPE_CHECKING:
     from idp_tf.data.domain import Domain, MergedDomains
-    from idp_tf.retrieval import Index
+    from idp_tf.retrieval import Index, Matches
 
 _LOG = logging.getLogger(__name__)
 
@@ -193,12 +193,52 @@ def generate_embeddings(
     """
     queries = np.asarray(target_vectors, np.float32)
     sources = np.asarray(source_embeddings, np.float32)
+    if sources.ndim != 2 or len(sources) != index.num_vectors:
+        raise SettingsError(
+            f"source embeddings of the shape {sources.shape} for {index.num_vectors} indexed items",
+            where="source_embeddings",
+            remedy="leave out the padding row, and keep the order of the index",
+        )
+    _check_items(untitled, len(queries))
+    return blend_all(index.query(queries, top_m), sources, norm=norm, untitled=untitled)
+
+
+def blend_all(
+    matches: Matches,
+    source_embeddings: npt.ArrayLike,
+    *,
+    norm: Norm = "none",
+    untitled: npt.ArrayLike,
+) -> GeneratedEmbeddings:
+    """Blends the embeddings of matches that were found already (eq. 9).
+
+    Args:
+        matches: The matched source items of each of n target items, and their similarities.
+        source_embeddings: Pre-trained ID embeddings, shape (n_source, d), without the
+            padding row.
+        norm: See ``generate_embeddings``.
+        untitled: Which target items have no title, shape (n,).
+
+    Raises:
+        SettingsError: for an unknown norm, or if shapes differ.
+
+    Example:
+        >>> from idp_tf.retrieval import Matches
+        >>> found = Matches(np.array([[0.75, 0.25]], np.float32), np.array([[1, 0]], np.int32))
+        >>> blend_all(found, [[0.0, 4.0], [4.0, 0.0]], untitled=[False]).embeddings.tolist()
+        [[3.0, 1.0]]
+    """
+    sources = np.asarray(source_embeddings, np.float32)
     without = np.asarray(untitled, np.bool_)
-    _check(queries, index, sources, without, norm)
-    matches = index.query(queries, top_m)
+    _check_items(without, len(matches.rows))
+    if norm not in get_args(Norm):
+        raise SettingsError(
+            f"unknown norm {norm!r}", where="transfer.norm", remedy="set none or matches"
+        )
+    top_m = matches.rows.shape[1]
     table, fallback = tf.constant(sources), tf.constant(fallback_embedding(sources, norm))
     parts = []
-    for start in range(0, len(queries), _BLOCK_ITEMS):
+    for start in range(0, len(matches.rows), _BLOCK_ITEMS):
         block = slice(start, start + _BLOCK_ITEMS)
         blend = blend_matches(
             tf.constant(matches.scores[block]),
@@ -233,26 +273,10 @@ def _joined(
     return GeneratedEmbeddings(embeddings, rows, scores, weights, untitled)
 
 
-def _check(
-    queries: npt.NDArray[np.float32],
-    index: Index,
-    sources: npt.NDArray[np.float32],
-    untitled: npt.NDArray[np.bool_],
-    norm: str,
-) -> None:
-    if norm not in get_args(Norm):
+def _check_items(untitled: npt.ArrayLike, num_items: int) -> None:
+    if np.shape(untitled) != (num_items,):
         raise SettingsError(
-            f"unknown norm {norm!r}", where="transfer.norm", remedy="set none or matches"
-        )
-    if sources.ndim != 2 or len(sources) != index.num_vectors:
-        raise SettingsError(
-            f"source embeddings of the shape {sources.shape} for {index.num_vectors} indexed items",
-            where="source_embeddings",
-            remedy="leave out the padding row, and keep the order of the index",
-        )
-    if untitled.shape != (len(queries),):
-        raise SettingsError(
-            f"the shape {untitled.shape} for {len(queries)} target items", where="untitled"
+            f"the shape {np.shape(untitled)} for {num_items} target items", where="untitled"
         )
 
 

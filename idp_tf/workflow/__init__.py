@@ -33,7 +33,7 @@ def run_all(run: Run) -> dict[str, Any]:
         stages.pretrain(run)
         stages.match(run)
         stages.transfer(run)
-        stages.fine_tune(run)
+        stages.make_systems(run)
         stages.evaluate_all(run)
         stages.export(run)
         return stages.write_report(run)
@@ -50,4 +50,4 @@ def help_to_train(run: Run) -> None:
     from idp_tf.workflow import stages
 
     stages.pretrain(run)
-    stages.fine_tune(run)
+    stages.make_systems(run)

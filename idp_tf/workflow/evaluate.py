@@ -12,20 +12,22 @@ import numpy.typing as npt
 
 from idp_tf.data.domain import Domain
 from idp_tf.evaluation.floors import nearest_title_scorer, popularity_scorer
-from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import FULL, SAMPLED_PREFIX, evaluate
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import summarize
-from idp_tf.systems import NEAREST_TITLE, POPULARITY, SYSTEMS
-from idp_tf.transfer.generate import find_untitled
+from idp_tf.systems import IDP_INNER, NEAREST_TITLE, POPULARITY, SYSTEMS
 from idp_tf.workflow.artifacts import Artifact
-from idp_tf.workflow.fine_tune import check_systems, load_target_model, model_artifact, seeds_of
+from idp_tf.workflow.fine_tune import check_systems, seeds_of
+from idp_tf.workflow.inner import cold_users
+from idp_tf.workflow.making import load_made, made_artifact
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.run import Run
-from idp_tf.workflow.transfer import load_title_vectors, transfer_artifact
+from idp_tf.workflow.titles import load_title_vectors, titles_artifact
 
 OPENINGS_FILE = "test_openings.jsonl"
+COLD = "-cold"
+"""What a protocol's name ends with where only users with a cold test item take part."""
 Int32Array = npt.NDArray[np.int32]
 
 # Validation draws its negatives with the run's own seed; the test must draw others.
@@ -49,17 +51,19 @@ def evaluate_all(run: Run) -> None:
         scorer = _scorer(run, target, slug, seed)
         # Before the test items are looked at: a run that is killed then has looked, too.
         _note_opening(run, slug, seed, artifact.key)
+        users = users_of(run, slug)
         ranks = evaluate(
             scorer,
             target.sequences,
             split="test",
             num_items=target.num_items,
             protocols=protocols(run),
-            negatives=negatives,
+            negatives=negatives[users],
+            users=users,
         )
         np.savez_compressed(artifact.folder / "ranks.npz", **ranks)  # type: ignore[arg-type]
         artifact.finish(
-            users=target.sequences.num_users,
+            users=len(users),
             metrics={protocol: summarize(found) for protocol, found in ranks.items()},
         )
 
@@ -67,6 +71,13 @@ def evaluate_all(run: Run) -> None:
 def protocols(run: Run) -> tuple[str, str]:
     """The names of the two protocols."""
     return f"{SAMPLED_PREFIX}{run.settings.evaluation.negatives}", FULL
+
+
+def users_of(run: Run, slug: str) -> npt.NDArray[np.int64]:
+    """The users whom a system is evaluated on, (n,): all, but for idp-inner."""
+    if slug == IDP_INNER:
+        return cold_users(run)
+    return np.arange(load_target(run).sequences.num_users)
 
 
 def evaluated(run: Run) -> Iterator[tuple[str, int]]:
@@ -84,21 +95,31 @@ def evaluation_artifact(run: Run, slug: str, seed: int) -> Artifact:
         "negatives": run.settings.evaluation.negatives,
         "negatives_seed": run.settings.seed,
     }
-    if SYSTEMS[slug].model:
-        inputs["model"] = model_artifact(run, SYSTEMS[slug], seed).key
+    if SYSTEMS[slug].kind != "floor":
+        inputs["model"] = made_artifact(run, SYSTEMS[slug], seed).key
     elif slug == NEAREST_TITLE:
-        inputs["titles"] = transfer_artifact(run).key
+        inputs["titles"] = titles_artifact(run, run.config.target).key
     folder = run.target_dir / "evaluation" / slug / f"seed-{seed}"
     return run.artifact(folder, f"evaluation of {slug}, seed {seed}", inputs)
 
 
 def load_ranks(run: Run, slug: str, seed: int) -> dict[str, Int32Array]:
-    """The test ranks of every user by each protocol, each (num_users,)."""
+    """The test ranks of every user by each protocol, each (num_users,).
+
+    Where the run has idp-inner, there are also those of the users whose test item is cold, by
+    protocols of their own; idp-inner has these alone.
+    """
     artifact = evaluation_artifact(run, slug, seed)
     artifact.require()
     file = artifact.folder / "ranks.npz"
     with artifact.reading(file), np.load(file) as stored:
-        return {name: stored[name] for name in stored.files}
+        ranks = {name: stored[name] for name in stored.files}
+    if IDP_INNER not in run.settings.systems:
+        return ranks
+    if slug == IDP_INNER:
+        return {f"{name}{COLD}": found for name, found in ranks.items()}
+    users = cold_users(run)
+    return ranks | {f"{name}{COLD}": found[users] for name, found in ranks.items()}
 
 
 def count_openings(target_dir: Path) -> dict[str, int]:
@@ -130,6 +151,5 @@ def _scorer(run: Run, target: Domain, slug: str, seed: int) -> Scorer:
     if slug == POPULARITY:
         return popularity_scorer(target.sequences, target.num_items)
     if slug == NEAREST_TITLE:
-        untitled = find_untitled(target.titles)
-        return nearest_title_scorer(load_title_vectors(run), untitled=untitled)
-    return model_scorer(load_target_model(run, SYSTEMS[slug], seed), slug)
+        return nearest_title_scorer(load_title_vectors(run, target.name))
+    return load_made(run, SYSTEMS[slug], seed)

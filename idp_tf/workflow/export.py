@@ -20,6 +20,7 @@ from idp_tf.workflow.fine_tune import (
     target_systems,
 )
 from idp_tf.workflow.match import load_matcher, matcher_artifact
+from idp_tf.workflow.needs import needs_matcher
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import load_pretrained
 from idp_tf.workflow.run import Run
@@ -42,7 +43,7 @@ def require_serving() -> None:
 
 
 def export(run: Run) -> Path:
-    """Exports the recommender and the matcher, each in its exact and its ScaNN form.
+    """Exports the recommender and, where there is one, the matcher, in exact and ScaNN form.
 
     Too few items for ScaNN leave its form out, with a warning.
 
@@ -77,9 +78,10 @@ def export(run: Run) -> Path:
             _log_export(
                 export_recommender(model, target.item_ids, folder, scann=scann, about=about)
             )
-    _write_matcher(run, folder, "matcher", "exact")
-    if _enough_for_scann("matcher_scann", load_sources(run).num_items):
-        _write_matcher(run, folder, "matcher_scann", "scann")
+    if needs_matcher(run):
+        _write_matcher(run, folder, "matcher", "exact")
+        if _enough_for_scann("matcher_scann", load_sources(run).num_items):
+            _write_matcher(run, folder, "matcher_scann", "scann")
     return write_models_config(folder)
 
 

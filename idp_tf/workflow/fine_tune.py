@@ -7,30 +7,38 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from idp_tf.config import FineTuneSettings
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import Domain
 from idp_tf.errors import SettingsError
 from idp_tf.models import SequenceModel, load_model, save_model
 from idp_tf.models.training import TrainingState, train
-from idp_tf.systems import SYSTEMS, System
+from idp_tf.systems import SYSTEMS, Base, System
 from idp_tf.transfer.fine_tune import build_target_model
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.titles import load_title_vectors, titles_artifact
 from idp_tf.workflow.transfer import load_generated, transfer_artifact
+from idp_tf.workflow.tuning import TrialRow, search
 from idp_tf.workflow.validation import build_validation
 
+_DECIDING = ("model", "options", "items", "adaptor", "embeddings", "takes_over", "trained")
+
 # Raised when the same inputs would make something else.
-_FORMAT = 3
+_FORMAT = 4
 
 
 def fine_tune(run: Run) -> None:
     """Builds and, but for zero-shot, trains each system with each seed (section 2.6)."""
     check_systems(run)
     target = load_target(run)
-    for system in target_systems(run):
+    # What takes over what its twin has learned comes after it.
+    for system in sorted(target_systems(run), key=lambda system: system.embeddings == "twin"):
         for seed in seeds_of(run, system.slug):
             artifact = model_artifact(run, system, seed)
             if not run.open(artifact):
@@ -49,6 +57,13 @@ def check_systems(run: Run) -> None:
             raise SettingsError(f"unknown system {slug!r}", where="systems", remedy=known)
         if slugs.count(slug) > 1:
             raise SettingsError(f"{slug!r} is named twice", where="systems", remedy=known)
+        twin = SYSTEMS[slug].twin
+        if SYSTEMS[slug].embeddings == "twin" and twin not in slugs:
+            raise SettingsError(
+                f"{slug!r} takes what {twin!r} has learned, which is not among them",
+                where="systems",
+                remedy=f"add {twin} to systems",
+            )
     if not any(system.trained for system in target_systems(run)):
         raise SettingsError(
             f"none of {', '.join(slugs) or 'no systems'} is trained, so nothing can be exported",
@@ -58,13 +73,15 @@ def check_systems(run: Run) -> None:
 
 
 def target_systems(run: Run) -> list[System]:
-    """The systems of this run that hold a model."""
-    return [SYSTEMS[slug] for slug in run.settings.systems if SYSTEMS[slug].model]
+    """The systems of this run that hold a sequence model."""
+    return [SYSTEMS[slug] for slug in run.settings.systems if SYSTEMS[slug].kind == "sequence"]
 
 
 def seeds_of(run: Run, slug: str) -> Iterator[int]:
     """The seeds with which a system is made; one for what nothing random goes into."""
-    count = run.settings.fine_tune_seeds if SYSTEMS[slug].trained else 1
+    system = SYSTEMS[slug]
+    varies = system.trained or system.embeddings == "twin"
+    count = run.settings.fine_tune_seeds if varies else 1
     yield from range(run.settings.seed, run.settings.seed + count)
 
 
@@ -82,18 +99,22 @@ def model_artifact(run: Run, system: System, seed: int) -> Artifact:
         inputs["fine_tune"] = settings.fine_tune.model_dump(mode="json")
         inputs["negatives"] = settings.evaluation.negatives
         inputs["validation_seed"] = settings.seed
-    if system.takes_encoder:
-        inputs["pretrain"] = pretrain_artifact(run).key
-    if system.embeddings != "fresh":
+    if system.base is not None:
+        inputs["pretrain"] = pretrain_artifact(run, system.base).key
+    if system.is_matched:
         inputs["transfer"] = transfer_artifact(run).key
+    if system.reads_titles:
+        inputs["titles"] = titles_artifact(run, run.config.target).key
+    if system.embeddings == "twin":
+        inputs["twin"] = model_artifact(run, SYSTEMS[str(system.twin)], seed).key
     folder = run.target_dir / "systems" / system.slug / f"seed-{seed}"
     return run.artifact(folder, f"{system.slug}, seed {seed}", inputs)
 
 
 def _what_decides(system: System) -> dict[str, Any]:
-    """What of a system decides its model: not what it is called."""
+    """What of a system decides its model: not what it is called, or judged by."""
     fields = asdict(system)
-    return {name: fields[name] for name in ("model", "embeddings", "base", "takes_encoder")}
+    return {name: fields[name] for name in _DECIDING}
 
 
 def load_target_model(run: Run, system: System, seed: int) -> SequenceModel:
@@ -110,17 +131,19 @@ def _make_model(run: Run, target: Domain, system: System, seed: int, artifact: A
             save_model(model, artifact.folder / "model")
             artifact.finish()
         return
-    settings = run.settings.fine_tune
-    best: tuple[float, SequenceModel, TrainingState] | None = None
-    for rate in settings.learning_rate_grid or (settings.learning_rate,):
+
+    def attempt(rate: float) -> tuple[SequenceModel, TrainingState]:
         model = _initial_model(run, target, system, seed, run.scope())
-        chosen = settings.model_copy(update={"learning_rate": rate})
-        state = _train(run, target, model, chosen, seed, artifact)
-        if best is None or state.best_value > best[0]:
-            best, best_rate = (state.best_value, model, state), rate
-    assert best is not None
-    save_model(best[1], artifact.folder / "model")
-    run.finish(artifact, **asdict(best[2]), learning_rate=best_rate)
+        chosen = run.settings.fine_tune.model_copy(update={"learning_rate": rate})
+        return model, _train(run, target, model, chosen, seed, artifact)
+
+    rate, trials = run.settings.fine_tune.learning_rate, list[TrialRow]()
+    if grid := run.settings.fine_tune.learning_rate_grid:
+        rate, trials = search(run, artifact.folder, grid, lambda rate: attempt(rate)[1])
+    # Of a grid, this brings the best training back.
+    model, state = attempt(rate)
+    save_model(model, artifact.folder / "model")
+    run.finish(artifact, **asdict(state), learning_rate=rate, trials=trials)
 
 
 def _initial_model(
@@ -130,18 +153,36 @@ def _initial_model(
     seed: int,
     scope: AbstractContextManager[Any] | None = None,
 ) -> SequenceModel:
-    generated = None if system.embeddings == "fresh" else load_generated(run, system.embeddings)
-    pretrained = load_pretrained(run) if system.takes_encoder else None
+    titles = load_title_vectors(run, target.name) if system.reads_titles else None
+    embeddings = _initial_embeddings(run, system, seed)
+    pretrained = load_pretrained(run, _base(system)) if system.takes_over else None
     with scope or nullcontext():
         return build_target_model(
             system,
             run.settings.model,
             target.num_items,
             seed,
-            generated=generated,
+            embeddings=embeddings,
+            title_vectors=titles,
             pretrained=pretrained,
             loss=run.settings.fine_tune.loss,
         )
+
+
+def _initial_embeddings(run: Run, system: System, seed: int) -> npt.NDArray[np.float32] | None:
+    if system.is_matched:
+        return load_generated(run, _base(system), system.embeddings)
+    if system.embeddings == "twin":
+        table = load_target_model(run, SYSTEMS[str(system.twin)], seed).item_embedding
+        assert table is not None
+        learned: npt.NDArray[np.float32] = table.embeddings.numpy()[1:]
+        return learned
+    return None
+
+
+def _base(system: System) -> Base:
+    assert system.base is not None, system.slug
+    return system.base
 
 
 def _train(

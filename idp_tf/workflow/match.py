@@ -23,18 +23,23 @@ from idp_tf.text import (
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.judge import judge_matcher, share_across_domains
 from idp_tf.workflow.known_items import KnownItems, find_known_items
+from idp_tf.workflow.needs import needs_matcher
 from idp_tf.workflow.prepare import load_sources
 from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.titles import load_title_vectors
 
 Float32Array = npt.NDArray[np.float32]
 
 # Raised when the same inputs would make something else.
-_FORMAT = 2
+_FORMAT = 3
+_VECTORS = "vectors.npy"
 
 
 def match(run: Run) -> None:
     """Tunes the matcher and encodes every source title, tuned and untuned (section 2.4)."""
+    if not needs_matcher(run):
+        return
     artifact = matcher_artifact(run)
     if artifact.open(rebuild=run.rebuild):
         return
@@ -44,6 +49,8 @@ def match(run: Run) -> None:
     neighbours = _stored_neighbours(run, artifact, known)
 
     encoder = build_encoder(run)
+    if settings.kept_layers is None:  # then these are the vectors that text systems read
+        _store(encoder, load_title_vectors(run, *merged.names), artifact.folder / "untuned")
     untuned = _encode(encoder, merged.titles, artifact.folder / "untuned", "untuned encoder")
     tuning = tune_matcher(
         encoder,
@@ -96,7 +103,7 @@ def load_matcher(run: Run, *, tuned: bool = True) -> tuple[TextEncoder, Float32A
     artifact = matcher_artifact(run)
     artifact.require()
     folder = artifact.folder / ("tuned" if tuned else "untuned")
-    file = folder / "vectors.npy"
+    file = folder / _VECTORS
     with artifact.reading(file):
         vectors = np.load(file, mmap_mode="r")
     return TextEncoder.load(folder / "encoder"), vectors
@@ -121,16 +128,21 @@ def _stored_neighbours(run: Run, artifact: Artifact, known: KnownItems) -> npt.N
 
 def _encode(encoder: TextEncoder, titles: list[str], folder: Path, name: str) -> Float32Array:
     """Saves an encoder and its vectors; what is there already is read."""
-    folder.mkdir(exist_ok=True)
-    file = folder / "vectors.npy"
+    file = folder / _VECTORS
     if not file.is_file():
-        encoder.save(folder / "encoder")
         parts = folder / "parts"
         vectors = encoder.encode(titles, resume_dir=parts, description=f"Titles, {name}")
-        _save_array(file, vectors)
+        _store(encoder, vectors, folder)
         shutil.rmtree(parts, ignore_errors=True)
     stored: Float32Array = np.load(file, mmap_mode="r")
     return stored
+
+
+def _store(encoder: TextEncoder, vectors: Float32Array, folder: Path) -> None:
+    if not (folder / _VECTORS).is_file():
+        folder.mkdir(exist_ok=True)
+        encoder.save(folder / "encoder")
+        _save_array(folder / _VECTORS, vectors)
 
 
 def _save_array(file: Path, array: npt.NDArray[Any]) -> None:

@@ -38,6 +38,7 @@ _VARIABLES: Final = {
 }
 _FONTS: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _HIGHLIGHTED: Final = "idp"
+_DASHES: Final = ("-", "--", "-.", ":")
 
 
 def bar_plot(
@@ -95,6 +96,60 @@ def curve_plot(curve: Mapping[str, Sequence[float | None]], *, name: str, label:
         for panel, (key, values) in zip(axes, series.items(), strict=False):
             _line(panel, epochs[: len(values)], values, key)
         return _svg(figure, name, f"Training curves of {label}: {', '.join(series)} by epoch.")
+
+
+def rate_plot(
+    values: Mapping[str, Mapping[float, float]], *, name: str, labels: Mapping[str, str]
+) -> str:
+    """Validation NDCG@10 by learning rate, a line a system, its best rate marked.
+
+    Args:
+        values: For each system its value by rate, rates rising.
+        name: Makes the ids in the SVG unique within the page.
+        labels: What a reader sees for each system.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    with matplotlib.rc_context(_settings(name)):
+        figure = Figure(figsize=(7.0, 1.6 + 0.16 * len(values)), layout="constrained")
+        axes = figure.subplots()
+        for place, (system, by_rate) in enumerate(values.items()):
+            _rates(axes, by_rate, system, place)
+        rates = sorted({rate for by_rate in values.values() for rate in by_rate})
+        axes.set_xscale("log")
+        axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axes.minorticks_off()
+        axes.set_title("validation NDCG@10 by learning rate", loc="left", color=_MUTED)
+        axes.spines[["top", "right"]].set_visible(False)
+        _name_lines(axes, values, labels, rates[-1])
+        return _svg(figure, name, f"Validation NDCG@10 of {len(values)} systems by learning rate.")
+
+
+def _rates(axes: Axes, by_rate: Mapping[float, float], system: str, place: int) -> None:
+    colour = _ACCENT if system == _HIGHLIGHTED else _BAR
+    style = _DASHES[place % len(_DASHES)]
+    axes.plot(list(by_rate), list(by_rate.values()), style, color=colour, linewidth=1.3)
+    best = max(by_rate, key=lambda rate: (by_rate[rate], rate))
+    axes.plot([best], [by_rate[best]], color=colour, marker="o", markersize=4.5)
+
+
+def _name_lines(
+    axes: Axes, values: Mapping[str, Mapping[float, float]], labels: Mapping[str, str], last: float
+) -> None:
+    """Labels right of the lines' ends, in their order, spread evenly so that none overlap."""
+    ends = {system: list(by_rate.values())[-1] for system, by_rate in values.items()}
+    order = sorted(ends, key=lambda system: ends[system])
+    for place, system in enumerate(order):
+        axes.annotate(
+            labels[system],
+            (last, ends[system]),
+            xytext=(1.06, (place + 0.5) / len(order)),
+            textcoords="axes fraction",
+            va="center",
+            color=_ACCENT if system == _HIGHLIGHTED else _INK,
+            arrowprops={"arrowstyle": "-", "relpos": (0, 0.5), "color": _RULE, "linewidth": 0.8},
+        )
 
 
 def _bars(axes: Axes, scores: Sequence[SystemScores], order: list[str], metric: str) -> None:

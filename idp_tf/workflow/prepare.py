@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def prepare(run: Run) -> None:
             ties=settings.ties,
             seed=run.settings.seed,
         )
-        _write(domain, artifact.folder)
+        write_prepared(domain, artifact.folder)
         counts = {
             "users": domain.sequences.num_users,
             "items": domain.num_items,
@@ -58,12 +59,17 @@ def prepare(run: Run) -> None:
 
 def load_target(run: Run) -> Domain:
     """The prepared target domain."""
-    return _load(run, run.config.target)
+    return load_domain_of(run, run.config.target)
 
 
-def load_sources(run: Run) -> MergedDomains:
-    """The prepared source domains, merged in the order of the config (section 2.3)."""
-    return MergedDomains.of([_load(run, name) for name in run.config.sources])
+def load_sources(run: Run, names: Sequence[str] | None = None) -> MergedDomains:
+    """The prepared source domains, merged in the order of the config (section 2.3).
+
+    Args:
+        run: The run.
+        names: Some of them; all if not given.
+    """
+    return MergedDomains.of([load_domain_of(run, name) for name in names or run.config.sources])
 
 
 def data_key(run: Run, name: str) -> str:
@@ -71,13 +77,14 @@ def data_key(run: Run, name: str) -> str:
     return _artifact(run, name).key
 
 
-def _load(run: Run, name: str) -> Domain:
+def load_domain_of(run: Run, name: str) -> Domain:
+    """One prepared domain."""
     artifact = _artifact(run, name)
     artifact.require()
     return load_domain(artifact.folder)
 
 
-def _write(domain: Domain, folder: Path) -> None:
+def write_prepared(domain: Domain, folder: Path) -> None:
     """Writes a domain beside what the artifact keeps in its folder; the manifest comes last."""
     fresh = folder / _FRESH
     write_domain(domain, fresh)

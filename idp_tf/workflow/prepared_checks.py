@@ -12,6 +12,8 @@ from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Sequences
 from idp_tf.errors import DataError, SettingsError
 from idp_tf.evaluation.negatives import check_enough_untouched, count_untouched
 from idp_tf.retrieval import choose_scann_settings
+from idp_tf.systems import SYSTEMS
+from idp_tf.transfer.generate import find_untitled
 from idp_tf.workflow.known_items import find_known_items
 
 _TRAINED = 2
@@ -22,14 +24,29 @@ def check_prepared(settings: Settings, target: Domain, sources: MergedDomains) -
     """Refuses domains that are too small, or settings that ask too much of them.
 
     Raises:
-        DataError: if users leave too few items for the negatives, or nobody can be trained on.
+        DataError: if users leave too few items for the negatives, nobody can be trained on, or
+            a system needs titles and there are none.
         SettingsError: if the sources have too few items to match or to tune on.
     """
+    for slug in settings.systems:
+        if "titles" in SYSTEMS[slug].needs:
+            for domain in (*sources.domains, target):
+                _check_titles(domain, slug)
     _check_negatives(settings.evaluation.negatives, (*sources.domains, target))
     _check_lengths(target.sequences, target.name)
     _check_lengths(sources.sequences, ", ".join(sources.names))
-    _check_retrieval(settings.transfer, sources.num_items)
-    find_known_items(sources, settings.matcher)
+    if any(SYSTEMS[slug].is_matched for slug in settings.systems):
+        _check_retrieval(settings.transfer, sources.num_items)
+        find_known_items(sources, settings.matcher)
+
+
+def _check_titles(domain: Domain, slug: str) -> None:
+    if find_untitled(domain.titles).all():
+        raise DataError(
+            f"no item has a title, and the system {slug!r} needs titles",
+            where=domain.name,
+            remedy="bring titles, or choose --systems that need none: idp-tf systems lists them",
+        )
 
 
 def _check_negatives(negatives: int, domains: Sequence[Domain]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
-from idp_tf.systems import SYSTEMS
+from idp_tf.systems import IDP_INNER, SYSTEMS, Base
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
+    COLD,
     count_openings,
     evaluated,
     evaluation_artifact,
@@ -22,13 +23,16 @@ from idp_tf.workflow.evaluate import (
     protocols,
 )
 from idp_tf.workflow.fine_tune import model_artifact, seeds_of
+from idp_tf.workflow.making import made_artifact
 from idp_tf.workflow.match import matcher_artifact
+from idp_tf.workflow.needs import needed_bases, needs_matcher
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.report_page import write_report_page
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.target_settings import settings_notes
 from idp_tf.workflow.transfer import transfer_artifact
+from idp_tf.workflow.twins import Ranks, compare_twins
 
 REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
@@ -61,13 +65,16 @@ def write_report(run: Run) -> dict[str, Any]:
         },
         "results": [row for target in targets for row in target["results"]],
         "significance": [row for target in targets for row in target["significance"]],
+        # An older target_report.json has neither of these two.
+        "twins": [row for target in targets for row in target.get("twins", [])],
+        "tuning": {target["domain"]: target.get("tuning", []) for target in targets},
         "curves": {
-            "pre-training": _curve(pretrain_artifact(run).summary),
+            **_base_curves(run),
             **{name: curve for target in targets for name, curve in target["curves"].items()},
         },
-        "matcher": _matcher(run),
+        "matcher": _matcher(run) if needs_matcher(run) else None,
         "matches": {target["domain"]: target["matches"] for target in targets},
-        "transfer": {target["domain"]: target["transfer"] for target in targets},
+        "transfer": {t["domain"]: t["transfer"] for t in targets if t["transfer"]},
         "test_openings": {target["domain"]: target["test_openings"] for target in targets},
         "stages": [
             {
@@ -90,26 +97,45 @@ def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
     found = [read_json(file) for file in sorted(run.workdir.glob(f"target/*/{_TARGET_REPORT}"))]
     # The target of this run comes first: it is what its user looks for.
     found.sort(key=lambda target: target["domain"] != run.config.target)
-    matcher = matcher_artifact(run).key
-    return [target for target in found if target.get("matcher") == matcher], [
+    now = _made_from(run, [s.base for s in SYSTEMS.values() if s.base], matcher=True)
+    stale = [
+        target
+        for target in found
+        if any(now.get(name) != key for name, key in target.get("made_from", {}).items())
+    ]
+    return [target for target in found if target not in stale], [
         f"The target {target['domain']} is left out: its results come from another pre-training "
         "or matcher than those that are here now. Run it again."
-        for target in found
-        if target.get("matcher") != matcher
+        for target in stale
     ]
 
 
+def _made_from(run: Run, bases: Sequence[Base], *, matcher: bool) -> dict[str, str]:
+    """The keys of what targets of one workdir share, as this run would make it."""
+    shared = [pretrain_artifact(run, base) for base in bases]
+    if matcher:
+        shared.append(matcher_artifact(run))
+    return {artifact.name: artifact.key for artifact in shared}
+
+
 def _target_report(run: Run) -> dict[str, Any]:
+    ranks = _ranks(run)
     return {
         "domain": run.config.target,
         "config": run.config.model_dump(mode="json"),
-        "matcher": matcher_artifact(run).key,
+        "made_from": _made_from(run, needed_bases(run), matcher=needs_matcher(run)),
         "manifest": load_target(run).manifest,
         "results": list(_results(run)),
-        "significance": list(_significance(run)),
+        "significance": list(_significance(run, ranks)),
+        "twins": compare_twins(
+            {name: ranks[name] for name in protocols(run)},
+            domain=run.config.target,
+            metrics=COMPARED_METRICS,
+        ),
+        "tuning": list(_tuning(run)),
         "curves": _curves(run),
-        "matches": _matches(run),
-        "transfer": _without_seconds(transfer_artifact(run).summary),
+        "matches": _matches(run) if needs_matcher(run) else [],
+        "transfer": _transfer(run) if needs_matcher(run) else None,
         "test_openings": count_openings(run.target_dir),
     }
 
@@ -121,6 +147,10 @@ def _matcher(run: Run) -> dict[str, Any]:
     }
 
 
+def _transfer(run: Run) -> dict[str, Any]:
+    return _without_seconds(transfer_artifact(run).summary)
+
+
 def _without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in summary.items() if name != "seconds"}
 
@@ -129,8 +159,8 @@ def _results(run: Run) -> Iterator[ResultRow]:
     for slug, seed in evaluated(run):
         artifact = evaluation_artifact(run, slug, seed)
         seconds = artifact.summary["seconds"]
-        if SYSTEMS[slug].model:
-            seconds += model_artifact(run, SYSTEMS[slug], seed).summary["seconds"]
+        if SYSTEMS[slug].kind != "floor":
+            seconds += made_artifact(run, SYSTEMS[slug], seed).summary["seconds"]
         for protocol, ranks in load_ranks(run, slug, seed).items():
             yield result_row(
                 ranks,
@@ -142,24 +172,48 @@ def _results(run: Run) -> Iterator[ResultRow]:
             )
 
 
-def _significance(run: Run) -> Iterator[Any]:
+def _ranks(run: Run) -> Ranks:
+    """The test ranks of every system, (seeds, users), by each protocol that it has."""
+    found: dict[str, dict[str, npt.NDArray[np.int32]]] = {}
+    for slug in run.settings.systems:
+        seeds = [load_ranks(run, slug, seed) for seed in seeds_of(run, slug)]
+        for protocol in seeds[0]:
+            found.setdefault(protocol, {})[slug] = np.stack([ranks[protocol] for ranks in seeds])
+    return found
+
+
+def _significance(run: Run, ranks: Ranks) -> Iterator[Any]:
     """IDP against every other system, and every trained one against the control."""
     slugs = run.settings.systems
     pairs = [("idp", other) for other in slugs if other != "idp" and "idp" in slugs]
     if "sasrec" in slugs:
         pairs += [(other, "sasrec") for other in slugs if other not in ("idp", "sasrec")]
-    for protocol in protocols(run):
-        ranks: dict[str, npt.NDArray[np.int32]] = {
-            slug: np.stack([load_ranks(run, slug, seed)[protocol] for seed in seeds_of(run, slug)])
-            for slug in slugs
-        }
-        yield from compare_systems(
-            ranks,
-            pairs,
-            domain=run.config.target,
-            protocol=protocol,
-            metrics=COMPARED_METRICS,
-        )
+    pairs = [pair for pair in pairs if IDP_INNER not in pair]
+    cold = [(IDP_INNER, other) for other in slugs if other != IDP_INNER and IDP_INNER in slugs]
+    for name in protocols(run):
+        for protocol, compared in ((name, pairs), (f"{name}{COLD}", cold)):
+            yield from compare_systems(
+                ranks.get(protocol, {}),
+                compared,
+                domain=run.config.target,
+                protocol=protocol,
+                metrics=COMPARED_METRICS,
+            )
+
+
+def _base_curves(run: Run) -> dict[str, dict[str, list[float]]]:
+    artifacts = [pretrain_artifact(run, base) for base in needed_bases(run)]
+    return {artifact.name: _curve(artifact.summary) for artifact in artifacts}
+
+
+def _tuning(run: Run) -> Iterator[dict[str, Any]]:
+    """Each system's search for its learning rate, where there was one."""
+    for slug, seed in evaluated(run):
+        if SYSTEMS[slug].trained:
+            summary = model_artifact(run, SYSTEMS[slug], seed).summary
+            if trials := summary.get("trials"):
+                chosen = summary["learning_rate"]
+                yield {"system": slug, "seed": seed, "chosen": chosen, "trials": trials}
 
 
 def _curves(run: Run) -> dict[str, dict[str, list[float]]]:

@@ -28,7 +28,9 @@ from idp_tf.workflow.report_sections import (
     settings_text,
     stage_rows,
 )
+from idp_tf.workflow.report_tuning import tuning_views
 from idp_tf.workflow.scores import collect_scores, domains_of, protocols_of, system_label
+from idp_tf.workflow.twins import missing_twins, twin_groups
 
 TEMPLATE: Final = "report.html"
 
@@ -38,7 +40,8 @@ def write_report_page(report: Mapping[str, Any], path: str | Path) -> None:
 
     Args:
         report: What report.json holds. Every key may be missing: ``config``,
-            ``domains`` (manifests by name), ``results``, ``significance``, ``curves``
+            ``domains`` (manifests by name), ``results``, ``significance``, ``twins``
+            (``compare_twins``), ``tuning`` (``tuning_views``), ``curves``
             (``{stage: {"epoch": […], "loss": […], "val_ndcg@10": […]}}``), ``matches``
             (``{domain: [{"target_title", "matches": [{"source_title",
             "source_domain", "score", "weight"}]}]}``), ``transfer`` (facts by
@@ -83,9 +86,12 @@ def _view(report: Mapping[str, Any]) -> dict[str, Any]:
         "metric": HEADLINE_METRIC,
         "targets": [_target(report, domain, place) for place, domain in enumerate(domains)],
         "comparisons": comparisons(report),
+        "twins": twin_groups(report),
+        "missing_twins": missing_twins(report),
         "matches": {name: found for name, found in (report.get("matches") or {}).items() if found},
         "blends": blends(report),
         "matcher": matcher_view(report.get("matcher")),
+        "tuning": tuning_views(report),
         "curves": _curves(report),
         "domains": domain_rows(report),
         "stages": stage_rows(report),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -118,11 +118,28 @@ class Run:
 
         The chief opens it; other workers wait until it has, and do as it does.
         """
+        return bool(self.agreed(lambda: artifact.open(rebuild=self.rebuild)))
+
+    def agreed(self, compute: Callable[[], float]) -> float:
+        """The chief's number, in every process of the run; the chief alone computes it."""
         if self.strategy is None:
-            return artifact.open(rebuild=self.rebuild)
+            return compute()
         from idp_tf.strategy import agreed
 
-        return bool(agreed(self.strategy, lambda: artifact.open(rebuild=self.rebuild)))
+        return agreed(self.strategy, compute)
+
+    def wait_for(self, make: Callable[[], None]) -> None:
+        """Has the chief make something that every worker is going to read; the others wait."""
+        if self.strategy is None:
+            make()
+            return
+        from idp_tf.strategy import agreed
+
+        def made() -> float:
+            make()
+            return 0.0
+
+        agreed(self.strategy, made)
 
     def finish(self, artifact: Artifact, **summary: Any) -> None:
         """Declares such an artifact whole, by the chief; notes the strategy."""

@@ -53,7 +53,7 @@ def protocols_of(report: Mapping[str, Any], domain: str) -> list[str]:
     """A domain's protocols, sampled ones first."""
     rows = [row for row in report.get("results") or [] if row["domain"] == domain]
     found = dict.fromkeys(row["protocol"] for row in rows)
-    return sorted(found, key=lambda protocol: protocol == FULL)
+    return sorted(found, key=lambda name: (name.endswith("-cold"), name.startswith(FULL)))
 
 
 def protocol_label(protocol: str) -> str:
@@ -63,10 +63,14 @@ def protocol_label(protocol: str) -> str:
         >>> protocol_label("sampled-99")
         '99 sampled negatives'
     """
-    kind, _, count = protocol.partition("-")
+    kind, _, rest = protocol.partition("-")
+    count, _, _ = rest.partition("-")
+    label = protocol
     if kind == "sampled" and count:
-        return f"{count} sampled negatives"
-    return "Full ranking" if protocol == FULL else protocol
+        label = f"{count} sampled negatives"
+    elif kind == FULL:
+        label = "Full ranking"
+    return f"{label}, users whose test item is cold" if protocol.endswith("-cold") else label
 
 
 def collect_scores(report: Mapping[str, Any], domain: str, protocol: str) -> list[SystemScores]:

@@ -2,7 +2,7 @@
 
 from idp_tf.workflow.evaluate import evaluate_all
 from idp_tf.workflow.export import export
-from idp_tf.workflow.fine_tune import fine_tune
+from idp_tf.workflow.making import make_systems
 from idp_tf.workflow.match import match
 from idp_tf.workflow.prepare import prepare
 from idp_tf.workflow.pretrain import pretrain
@@ -12,7 +12,7 @@ from idp_tf.workflow.transfer import transfer
 __all__ = [
     "evaluate_all",
     "export",
-    "fine_tune",
+    "make_systems",
     "match",
     "prepare",
     "pretrain",

@@ -1,29 +1,28 @@
-"""Stage 4: embeddings of the target's items are generated, in ``target/<domain>/``.
+"""Stage 4: target items are matched, and embeddings generated, in ``target/<domain>/``.
 
-``embeddings.npy`` and ``matches.parquet`` come from the tuned matcher; ``transfer/``
-holds the same for zero-shot use and from the untuned encoder, and the title vectors of
-the nearest-title floor, from all layers of the encoder, whatever the matcher keeps.
+``embeddings.npy`` and ``matches.parquet`` come from the tuned matcher. ``transfer/`` holds the
+matches of both encoders, from which embeddings of any base are blended when they are asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.domain import Domain
-from idp_tf.retrieval import build_index, estimate_recall
-from idp_tf.text import build_text_encoder
+from idp_tf.retrieval import Matches, build_index, estimate_recall
+from idp_tf.systems import Base, Embeddings
 from idp_tf.transfer.generate import (
     GeneratedEmbeddings,
-    Norm,
+    blend_all,
     find_untitled,
-    generate_embeddings,
     write_matches,
 )
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.match import load_matcher, matcher_artifact
+from idp_tf.workflow.needs import needs_matcher
 from idp_tf.workflow.prepare import data_key, load_sources, load_target
 from idp_tf.workflow.pretrain import load_pretrained
 from idp_tf.workflow.run import Run
@@ -31,29 +30,26 @@ from idp_tf.workflow.run import Run
 Float32Array = npt.NDArray[np.float32]
 
 # Raised when the same inputs would make something else.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def transfer(run: Run) -> None:
     """Matches every target item and blends its matches' embeddings (eq. 8, 9)."""
+    if not needs_matcher(run):
+        return
     artifact = transfer_artifact(run)
     if artifact.open(rebuild=run.rebuild):
         return
     target = load_target(run)
+    recall = _match_items(run, target, artifact, "tuned")
+    _match_items(run, target, artifact, "untuned")
     embeddings = load_pretrained(run).item_vectors().numpy()[1:]
-    matcher = _Matching(run, target, embeddings, tuned=True)
-    tuned = matcher.generate(run.settings.transfer.norm)
-    zero_shot = matcher.generate(run.settings.transfer.zero_shot_norm)
-    untuned = _Matching(run, target, embeddings, tuned=False).generate(run.settings.transfer.norm)
-
-    for kind, generated in (("zero_shot", zero_shot), ("untuned", untuned)):
-        np.save(artifact.folder / f"{kind}_embeddings.npy", generated.embeddings)
-    np.save(artifact.folder / "title_vectors.npy", _title_vectors(run, target))
+    tuned = _blend(run, target, artifact, embeddings, "generated")
     _write_public_files(run, target, tuned)
     artifact.finish(
         items=target.num_items,
         untitled=int(tuned.untitled.sum()),
-        retrieval_recall=matcher.recall,
+        retrieval_recall=recall,
         mean_best_score=float(tuned.scores[:, 0].mean()),
         mean_score=float(tuned.scores.mean()),
         mean_norm=float(np.linalg.norm(tuned.embeddings, axis=1).mean()),
@@ -73,58 +69,45 @@ def transfer_artifact(run: Run) -> Artifact:
     return run.artifact(run.target_dir / "transfer", "generated embeddings", inputs)
 
 
-def load_generated(run: Run, kind: Literal["generated", "zero_shot", "untuned"]) -> Float32Array:
-    """Embeddings of the target's items, (num_items, embedding_dim)."""
+def load_generated(run: Run, base: Base, kind: Embeddings) -> Float32Array:
+    """Embeddings of the target's items, (num_items, embedding_dim), blended from a base's.
+
+    Args:
+        run: The run.
+        base: Whose table of ids is blended; matched all the same by the one matcher.
+        kind: ``generated``, ``zero_shot`` or ``untuned``; see ``System``.
+    """
     artifact = transfer_artifact(run)
     artifact.require()
-    folder = run.target_dir if kind == "generated" else artifact.folder
-    name = "embeddings.npy" if kind == "generated" else f"{kind}_embeddings.npy"
-    with artifact.reading(folder / name):
-        embeddings: Float32Array = np.load(folder / name)
-    return embeddings
+    table = load_pretrained(run, base).item_embedding
+    assert table is not None
+    return _blend(run, load_target(run), artifact, table.embeddings.numpy()[1:], kind).embeddings
 
 
-def load_title_vectors(run: Run) -> Float32Array:
-    """Title vectors of the target's items for the nearest-title floor, (num_items, width)."""
-    artifact = transfer_artifact(run)
-    artifact.require()
-    file = artifact.folder / "title_vectors.npy"
-    with artifact.reading(file):
-        vectors: Float32Array = np.load(file)
-    return vectors
+def _match_items(run: Run, target: Domain, artifact: Artifact, encoder_kind: str) -> float:
+    """Writes the matches of all target items by one of the two encoders; their recall."""
+    settings = run.settings.transfer
+    encoder, source_vectors = load_matcher(run, tuned=encoder_kind == "tuned")
+    vectors = encoder.encode(target.titles, description=f"Target titles, {encoder_kind}")
+    index = build_index(np.asarray(source_vectors), settings.retrieval, k=settings.top_m)
+    found = index.query(vectors, settings.top_m)
+    np.savez(artifact.folder / f"{encoder_kind}.npz", scores=found.scores, rows=found.rows)
+    return estimate_recall(index, vectors, settings.top_m)
 
 
-class _Matching:
-    """Target items against source items, by one of the two encoders."""
-
-    def __init__(self, run: Run, target: Domain, embeddings: Float32Array, *, tuned: bool):
-        self.settings = run.settings.transfer
-        self.target = target
-        self.embeddings = embeddings
-        encoder, source_vectors = load_matcher(run, tuned=tuned)
-        kind = "tuned" if tuned else "untuned"
-        self.vectors = encoder.encode(target.titles, description=f"Target titles, {kind}")
-        self.index = build_index(
-            np.asarray(source_vectors), self.settings.retrieval, k=self.settings.top_m
-        )
-        self.recall = estimate_recall(self.index, self.vectors, self.settings.top_m)
-
-    def generate(self, norm: Norm) -> GeneratedEmbeddings:
-        """Matches and blends (eq. 8, 9)."""
-        return generate_embeddings(
-            self.vectors,
-            self.index,
-            self.embeddings,
-            top_m=self.settings.top_m,
-            norm=norm,
-            untitled=find_untitled(self.target.titles),
-        )
-
-
-def _title_vectors(run: Run, target: Domain) -> Float32Array:
-    settings = run.settings.matcher
-    whole = build_text_encoder(settings.encoder, settings.pooling, settings.title_length)
-    return whole.encode(target.titles, description="Target titles, nearest-title floor")
+def _blend(
+    run: Run, target: Domain, artifact: Artifact, source_embeddings: Float32Array, kind: Embeddings
+) -> GeneratedEmbeddings:
+    file = artifact.folder / ("untuned.npz" if kind == "untuned" else "tuned.npz")
+    settings = run.settings.transfer
+    with artifact.reading(file), np.load(file) as stored:
+        found = Matches(stored["scores"], stored["rows"])
+    return blend_all(
+        found,
+        source_embeddings,
+        norm=settings.zero_shot_norm if kind == "zero_shot" else settings.norm,
+        untitled=find_untitled(target.titles),
+    )
 
 
 def _write_public_files(run: Run, target: Domain, generated: GeneratedEmbeddings) -> None:

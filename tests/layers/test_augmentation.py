@@ -1,11 +1,12 @@
-"""Items left out of histories."""
+"""Items left out of histories, and targets left out of batches."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idp_tf.layers import ItemDrop, keep_items
+from idp_tf.errors import SettingsError
+from idp_tf.layers import ItemDrop, PositionSample, keep_items
 
 
 @given(st.integers(1, 9), st.integers(1, 6), st.integers(0, 2**16))
@@ -46,3 +47,29 @@ def test_what_goes_is_a_function_of_seed_and_count():
 def test_impossible_rates_are_refused():
     with pytest.raises(ValueError, match=r"\[0, 1\), got 1"):
         ItemDrop(1)
+
+
+@given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 40), st.integers(0, 2**16))
+def test_as_many_positives_stay_as_may(length, users, most, seed):
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, 4, (users, length), dtype=np.int32)
+    left = PositionSample(most, seed)(ids).numpy()
+    assert (left != 0).sum() == min(most, (ids != 0).sum())
+    np.testing.assert_array_equal(left, np.where(left != 0, ids, 0))
+
+
+def test_all_positives_have_the_same_chance_and_each_call_draws_anew():
+    ids = np.array([[0, 0, 1, 2], [3, 4, 5, 6]], np.int32)
+    sample = PositionSample(2, seed=1)
+    stayed = np.mean([sample(ids).numpy() != 0 for _ in range(600)], axis=0)
+    # A third of the six; the standard error is 0.02.
+    np.testing.assert_allclose(stayed, (ids != 0) / 3, atol=0.08)
+    one, two = (PositionSample(2, seed=1) for _ in range(2))
+    one(ids)
+    two.calls.assign(1)
+    np.testing.assert_array_equal(one(ids), two(ids))
+
+
+def test_no_positive_at_all_is_refused():
+    with pytest.raises(SettingsError, match="at least 1"):
+        PositionSample(0)

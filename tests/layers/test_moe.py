@@ -62,6 +62,16 @@ def test_the_mixture_equals_numpy(inputs):
     np.testing.assert_allclose(cube, wanted.reshape(4, 10, DIM), rtol=1e-4, atol=1e-5)
 
 
+def test_an_item_without_a_title_stays_zero(inputs):
+    """And trains nothing: no shift is to fit what has no title."""
+    adaptor = make_adaptor(inputs)
+    with tf.GradientTape() as tape:
+        found = adaptor(tf.zeros((2, WIDTH)), training=True)
+    np.testing.assert_array_equal(found, np.zeros((2, DIM)))
+    for gradient in tape.gradient(found, adaptor.trainable_weights):
+        assert np.abs(tf.convert_to_tensor(gradient)).max() == 0
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_the_gate_sums_to_one(inputs, training):
     gate = make_adaptor(inputs).gate(inputs, training=training).numpy()

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from bert_equations import block_outputs, dense, gelu, norm
 
 from idp_tf.errors import SettingsError
 from idp_tf.layers import LAST_ALONE, ClozeMask
@@ -31,33 +32,6 @@ def batch():
     }
 
 
-def norm(values, layer):
-    gamma, beta = (weight.numpy() for weight in layer.weights)
-    centred = values - values.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12) * gamma + beta
-
-
-def dense(values, layer):
-    kernel, bias = (weight.numpy() for weight in layer.weights)
-    return values @ kernel + bias
-
-
-def gelu(values):
-    return values * 0.5 * (1 + np.vectorize(math.erf)(values / np.sqrt(2)))
-
-
-def attended(values, layer, num_heads):
-    """Eq. 2 and 3 for one sequence (length, dim), each head by itself."""
-    heads = []
-    for query, key, value in zip(
-        *(np.split(part, num_heads, -1) for part in np.split(dense(values, layer.qkv), 3, -1)),
-        strict=True,
-    ):
-        weights = np.exp(query @ key.T / np.sqrt(query.shape[-1]))
-        heads.append(weights / weights.sum(-1, keepdims=True) @ value)
-    return dense(np.concatenate(heads, -1), layer.output_projection)
-
-
 def official_outputs(model, item_ids):
     """``BertModel`` and ``get_masked_lm_output`` of FeiSun/BERT4Rec, without dropout and bias.
 
@@ -68,11 +42,7 @@ def official_outputs(model, item_ids):
     hidden = table[item_ids] + encoder.positions.numpy()[: len(item_ids)][::-1]
     hidden = norm(hidden, encoder.input_norm)
     for block in encoder.blocks:
-        hidden = norm(
-            hidden + attended(hidden, block.attention, model.num_heads), block.attention_norm
-        )
-        inner = gelu(dense(hidden, block.inner))
-        hidden = norm(hidden + dense(inner, block.outer), block.network_norm)
+        hidden = block_outputs(hidden, block, model.num_heads)
     return norm(gelu(dense(hidden, encoder.head)), encoder.head_norm)
 
 

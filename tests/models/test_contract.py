@@ -8,9 +8,27 @@ import tf_keras
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
-from idp_tf.layers import IdItems, ItemEmbedding, JoinedItems, SummedItems, TitleItems
+from idp_tf.layers import (
+    IdItems,
+    ItemEmbedding,
+    JoinedItems,
+    MoEAdaptor,
+    SummedItems,
+    TitleItems,
+)
 from idp_tf.losses import LOSSES
-from idp_tf.models import FDSA, BERT4Rec, GRU4Rec, PeterRec, SASRec, load_model, save_model
+from idp_tf.models import (
+    DACDR,
+    FDSA,
+    BERT4Rec,
+    DACDRPretraining,
+    GRU4Rec,
+    PeterRec,
+    SASRec,
+    UniSRec,
+    load_model,
+    save_model,
+)
 from idp_tf.optimizers import LazyAdam
 
 NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
@@ -42,6 +60,17 @@ def make_fdsa(**options):
     return FDSA(NUM_ITEMS, items=JoinedItems(*parts(**options)), **{**SMALL, **options})
 
 
+def make_dacdr(model_class=DACDR, embedding_dim=DIM, **options):
+    """Two parts, that together are as wide as the others."""
+    shape = {**options, "embedding_dim": embedding_dim // 2}
+    items = JoinedItems(*parts(**shape))
+    return model_class(NUM_ITEMS, items=items, **{**SMALL, **shape})
+
+
+def make_dacdr_pretraining(**options):
+    return make_dacdr(DACDRPretraining, item_offsets=(0, 8, NUM_ITEMS), **options)
+
+
 def make_peterrec(**options):
     """As if its patches had learned: at the start no gradient passes their zeros."""
     model = PeterRec(NUM_ITEMS, patch_width=4, **{**SMALL, **options})
@@ -59,14 +88,32 @@ def make_bert4rec(**options):
     return BERT4Rec(NUM_ITEMS, **{**SMALL, "mask_rate": 0.3, **options})
 
 
+def make_unisrec_text(**options):
+    return UniSRec(NUM_ITEMS, items=adapted(**options), **{**SMALL, **options})
+
+
+def make_unisrec_id_text(**options):
+    items = SummedItems(parts(**options)[0], adapted(**options))
+    return UniSRec(NUM_ITEMS, items=items, **{**SMALL, **options})
+
+
+def adapted(seed=0, embedding_dim=DIM, dropout=0.2, **options):
+    adaptor = MoEAdaptor(embedding_dim, num_experts=2, dropout=dropout, seed=seed)
+    return TitleItems(TITLES, embedding_dim, adaptor)
+
+
 MAKERS = [
     make_sasrec,
     make_sasrec_of_titles,
     make_sasrec_of_both,
     make_fdsa,
+    make_dacdr,
+    make_dacdr_pretraining,
     make_peterrec,
     make_gru4rec,
     make_bert4rec,
+    make_unisrec_text,
+    make_unisrec_id_text,
 ]
 
 

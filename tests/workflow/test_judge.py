@@ -59,7 +59,7 @@ def unjudged(
         "matcher.steps=0",
         "matcher.neighbour_scope=all",
         f"matcher.min_interactions={MIN_INTERACTIONS}",
-        "systems=[sasrec]",
+        "systems=[idp]",
     )
     done = invoke(*command(world, workdir, tiny_bert, *pairs), "--rebuild")
     assert done.code == 0, done.err

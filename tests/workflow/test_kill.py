@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from tiny_world import command, comparable, invoke
 
+from idp_tf.models import load_model
+from idp_tf.workflow.artifacts import read_json
+
+MODEL = "target/office/systems/sasrec/seed-0"
 KILL_AT = Path(__file__).with_name("kill_at.py")
 
 POINTS = (
@@ -81,6 +89,50 @@ def test_killed_twice_and_finished(
     done = invoke(*arguments)
     assert done.code == 0, done.err
     assert_same_outcome(workdir, finished)
+
+
+@pytest.mark.timeout(280)
+def test_killed_in_the_second_trial_of_a_search(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    undisturbed, killed = (shutil.copytree(finished, tmp_path / name) for name in "ab")
+    lines = search(undisturbed, caplog)
+    (first, _), (second, _) = lines[0], lines[2]
+    assert lines == [(first, "1"), (first, "2"), (second, "1"), (second, "2")]
+    write_search(killed)
+    arguments = ["fine-tune", "--workdir", str(killed), "--rebuild"]
+    assert run_until(f"log:^{second}: epoch 1 ", arguments) == -signal.SIGKILL
+    assert not (killed / MODEL / "done.json").exists()
+    assert search(killed, caplog) == [(second, "2")]
+    assert outcome(killed) == outcome(undisturbed)
+    ours, theirs = (load_model(workdir / MODEL / "model") for workdir in (killed, undisturbed))
+    np.testing.assert_array_equal(ours.item_vectors(), theirs.item_vectors())
+
+
+def search(workdir: Path, caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Runs a search to its end; the trainings and epochs that it told of."""
+    write_search(workdir)
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="idp_tf"):
+        done = invoke("fine-tune", "--workdir", workdir, "--rebuild")
+    assert done.code == 0, done.err
+    parts = [record.getMessage().partition(": epoch ") for record in caplog.records]
+    return [(training, rest[0]) for training, epoch, rest in parts if epoch]
+
+
+def write_search(workdir: Path) -> None:
+    config = yaml.safe_load((workdir / "config.yaml").read_text())
+    config["settings"]["systems"] = ["sasrec"]
+    config["settings"]["fine_tune"]["learning_rate_grid"] = [0.02, 0.005]
+    (workdir / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def outcome(workdir: Path) -> dict[str, Any]:
+    """What a training has come to, without the time it took."""
+    found: dict[str, Any] = read_json(workdir / MODEL / "done.json")
+    for part in (found, found["history"], *found["trials"]):
+        del part["seconds"]
+    return found
 
 
 @pytest.mark.slow

@@ -60,6 +60,32 @@ REPORT: dict[str, Any] = {
             "protocol": "full", "users": 1234, "seeds": {"idp": 3, "sasrec": 3},
         },
     ],
+    "twins": [
+        {
+            "domain": "tea", "system": "idp", "twin": "sasrec",
+            "comparisons": [
+                {"protocol": "full", "metric": "NDCG@10", "mean_difference": -0.0104,
+                 "ci95": [-0.0151, -0.0057], "p": 0.0002, "users": 1234,
+                 "seeds": {"idp": 3, "sasrec": 3}, "verdict": "loss"},
+            ],
+        },
+        {"domain": "tea", "system": "idp-wo-bcl", "twin": "bert4rec", "comparisons": []},
+    ],
+    "tuning": {
+        "tea": [
+            {
+                "system": system, "seed": seed, "chosen": 3e-4,
+                "trials": [
+                    {"learning_rate": 3e-4, "value": value, "best_epoch": 4, "epochs": 12,
+                     "seconds": 75.0},
+                    {"learning_rate": 1e-3, "value": value - 0.1, "best_epoch": 2, "epochs": 9,
+                     "seconds": 3.2},
+                ],
+            }
+            for system, seed, value in (("idp", 0, 0.31), ("idp", 1, 0.33), ("sasrec", 0, 0.2))
+        ],
+        "flat": [],
+    },
     "curves": {
         "pretrain": {"epoch": [1, 2, 3], "loss": [0.7, 0.5, 0.4], "val_ndcg@10": [0.1, 0.3, 0.2]},
         "matcher": {"epoch": [1, 2], "loss": [3.0, None]},
@@ -146,6 +172,9 @@ def test_every_part_is_there(page: str) -> None:
         "IDP, fine-tuned is better than SASRec, from scratch",
         "IDP, fine-tuned is not clearly different from SASRec, from scratch",
         "+0.0090 to +0.0260",
+        "IDP, fine-tuned SASRec, from scratch NDCG@10 -0.0104 -0.0151 to -0.0057 p < 0.001 loss",
+        "On tea, BERT4Rec, from scratch was not run beside IDP, text encoder untuned",
+        "IDP, fine-tuned 1 0.2300 epoch 2 of 9, 3.2 s 0.3300 epoch 4 of 12, 1 min 15 s",
         "Green tea tin", "Tea kettle", "home · 61 %",
         "before tuning 0.142", "after tuning 0.219", "Oolong", "Teapot",
         "rows without a title: 7 ; k-core: 766 users, 1 item",
@@ -184,11 +213,37 @@ def test_nothing_is_fetched_from_elsewhere(page: str) -> None:
 
 def test_plots_have_text_and_follow_the_colours_of_the_page(page: str) -> None:
     plots = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
-    assert len(plots) == 3
+    assert len(plots) == 4
     assert "NDCG@5 of 2 systems; the highest is IDP, fine-tuned." in plots[0]
     assert ">0.2358<" in plots[0] and ">0.0311<" in plots[0]
-    assert "0.3000 at 2" in plots[1]
+    assert "Validation NDCG@10 of 2 systems by learning rate." in plots[1]
+    # As text, once each, the higher line's name above the lower one's.
+    assert plots[1].count(">IDP, fine-tuned<") == plots[1].count(">SASRec, from scratch<") == 1
+    assert all(f">{rate}<" in plots[1] for rate in ("0.0003", "0.001"))
+    assert label_height(plots[1], "IDP, fine-tuned") < label_height(plots[1], "SASRec, from")
+    assert "0.3000 at 2" in plots[2]
     assert all("#0a0b0" not in plot and "var(--ink)" in plot for plot in plots)
+
+
+def label_height(plot: str, words: str) -> float:
+    """Where a text stands, from the top."""
+    (found,) = re.findall(rf'<text[^>]*?y="([\d.]+)"[^>]*>{words}', plot) or re.findall(
+        rf"<text[^>]*?translate\([\d.]+ ([\d.]+)\)[^>]*>{words}", plot
+    )
+    return float(found)
+
+
+def test_a_loss_is_marked_as_plainly_as_a_gain(page: str) -> None:
+    assert '<span class="verdict loss">loss</span>' in page
+    rules = dict(re.findall(r"\.verdict\.(gain|loss) \{ (.*?) \}", page))
+    assert all("background:" in rule and "font-weight: 600" in rule for rule in rules.values())
+    assert set(rules) == {"gain", "loss"}
+
+
+def test_the_rate_that_was_kept_is_bold(page: str) -> None:
+    assert re.findall(r'<td class="best"><span>([\d.]+)</span><small>epoch', page) == [
+        "0.3100", "0.3300", "0.2000",
+    ]  # fmt: skip
 
 
 def test_spread_over_seeds() -> None:
@@ -221,6 +276,10 @@ def test_titles_and_names_are_escaped() -> None:
     report["stages"] = [{"name": evil, "seconds": 1, "reused": False}]
     report["notes"], report["config"] = [evil], {evil: evil}
     report["test_openings"] = {evil: 2}
+    report["twins"][0].update(domain=evil, system=evil, twin=evil)
+    report["twins"][1].update(domain=evil, system=evil, twin=evil)
+    report["tuning"]["tea"][0]["system"] = evil
+    report["tuning"][evil] = report["tuning"]["tea"]
     report["transfer"] = {evil: {"share_by_source": {evil: 1.0}}}
     page = render_report(report)
     tags = Reader(page).tags

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from tiny_world import NUM_ITEMS, OTHER_TARGET, SOURCES, TARGET, command, comparable, invoke
 
 from idp_tf.models import training
@@ -197,7 +198,7 @@ def test_the_rate_that_validates_best_is_kept(
 ) -> None:
     grid = "fine_tune.learning_rate_grid=[1.0e-6, 0.02]"
     run(*command(world, copied, tiny_bert, "systems=[sasrec]", grid), "--rebuild")
-    assert [name.rpartition("-")[2] for name in trained] == ["06", "0.02"]
+    assert sorted(name.rpartition("-")[2] for name in trained) == ["0.02", "06"]
     folder = copied / "target" / TARGET / "systems/sasrec/seed-0"
     summary = json.loads((folder / "done.json").read_text())
     best = {}
@@ -207,9 +208,36 @@ def test_the_rate_that_validates_best_is_kept(
     assert best[1e-6] != best[0.02]
     assert summary["learning_rate"] == max(best, key=lambda rate: best[rate])
     assert summary["best_value"] == max(best.values())
+    rows = {trial["learning_rate"]: trial for trial in summary["trials"]}
+    assert {rate: row["value"] for rate, row in rows.items()} == best
+    assert all((row["epochs"], row["seconds"] > 0) == (2, True) for row in rows.values())
+    (study,) = report_of(copied)["tuning"][TARGET]
+    assert study == {
+        "system": "sasrec", "seed": 0, "chosen": summary["learning_rate"],
+        "trials": summary["trials"],
+    }  # fmt: skip
     # One configuration met the test items, whatever the grid.
     lines = (copied / f"target/{TARGET}/test_openings.jsonl").read_text().splitlines()
     assert sum(json.loads(line)["system"] == "sasrec" for line in lines) == 2
+
+
+def test_tuning_is_added_to_an_old_run(copied: Path, trained: list[str]) -> None:
+    file = copied / "config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["settings"]["systems"] = ["sasrec"]
+    config["settings"]["fine_tune"]["epochs"] = 1
+    file.write_text(yaml.safe_dump(config))
+    before = file.read_text()
+    refused = invoke("fine-tune", "--workdir", copied, "--tune")
+    assert refused.code == 2 and "learning_rate_grid is [0.001, 0.0003," in refused.err
+    assert file.read_text() == before and trained == []
+    run("fine-tune", "--workdir", copied, "--tune", "--rebuild")
+    assert len(trained) == 4
+    config["settings"]["fine_tune"]["learning_rate_grid"] = [1e-3, 3e-4, 1e-4, 3e-5]
+    assert yaml.safe_load(file.read_text()) == config
+    # Now this is the workdir's setting.
+    run("fine-tune", "--workdir", copied)
+    assert len(trained) == 4
 
 
 def checkpointed_state(folder: Path) -> dict[str, Any]:

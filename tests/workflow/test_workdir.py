@@ -134,6 +134,29 @@ def test_differences_follow_from_the_stored_ranks(finished: Path, report: dict[s
     assert frozenset(("sasrec", "popularity")) in compared
 
 
+def test_twins_stand_beside_what_transfers(finished: Path, report: dict[str, Any]) -> None:
+    assert [(entry["system"], entry["twin"]) for entry in report["twins"]] == [
+        (system, "sasrec") for system in SYSTEMS if system.startswith("idp")
+    ]
+    for entry in report["twins"]:
+        found = {(c["protocol"], c["metric"]): c for c in entry["comparisons"]}
+        assert set(found) == {(p, f"NDCG@{k}") for p in PROTOCOLS for k in (5, 10)}
+        for (protocol, metric), comparison in found.items():
+            own, twin = (
+                np.where(ranks <= int(metric[5:]), 1 / np.log2(ranks + 1.0), 0)
+                for ranks in (
+                    ranks_of(finished, entry[key])[protocol] for key in ("system", "twin")
+                )
+            )
+            expected = (own - twin).mean()
+            assert comparison["mean_difference"] == pytest.approx(expected, abs=1e-12)
+            low, high = comparison["ci95"]
+            assert low <= expected <= high
+            sides = {"gain": low > 0, "loss": high < 0, "no difference shown": low <= 0 <= high}
+            assert sides[comparison["verdict"]]
+    assert report["tuning"] == {TARGET: []}
+
+
 def test_popularity_is_what_numpy_counts(finished: Path) -> None:
     """A whole system by hand: its full ranking from the prepared sequences."""
     folder = finished / "data" / TARGET
@@ -172,8 +195,8 @@ def test_the_report_tells_of_every_part(report: dict[str, Any], finished: Path) 
     assert len(report["curves"][f"{TARGET}: idp, seed 0"]["loss"]) == 2
     assert report["transfer"][TARGET]["items"] == NUM_ITEMS
     assert sum(report["transfer"][TARGET]["share_by_source"].values()) == pytest.approx(1)
-    assert [stage["name"] for stage in report["stages"]][:4] == [
-        "data of kitchen", "data of music", "data of office", "pre-training",
+    assert [stage["name"] for stage in report["stages"]][:5] == [
+        "data of kitchen", "data of music", "data of office", "titles of office", "pre-training",
     ]  # fmt: skip
     assert not any(stage["reused"] for stage in report["stages"])
 

@@ -1,0 +1,92 @@
+"""Items that are represented by their titles too, by the names that systems give it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import tf_keras
+
+from idp_tf.data.schema import PAD_ID
+from idp_tf.errors import SettingsError
+from idp_tf.layers import (
+    FixedProjection,
+    IdItems,
+    ItemLayer,
+    JoinedItems,
+    MoEAdaptor,
+    SummedItems,
+    TitleItems,
+    derive_seed,
+    fit_pca,
+)
+
+ITEMS: Final = ("titles", "sum", "joined")
+ADAPTORS: Final = ("dense", "pca", "moe")
+
+
+def build_items(
+    kind: str,
+    adaptor: str,
+    num_items: int,
+    dim: int,
+    title_vectors: npt.NDArray[np.float32] | None = None,
+    *,
+    embeddings_initializer: Any = None,
+    seed: int = 0,
+) -> ItemLayer:
+    """The layer that makes vectors of items of their titles, alone or along with their ids.
+
+    Args:
+        kind: ``titles``, ``sum`` (of ids and titles) or ``joined`` (both side by side).
+        adaptor: What makes vectors of titles: ``dense`` and ``moe`` (UniSRec's) are trained,
+            ``pca`` is fixed by the titles given, or by those of the model that is taken over.
+        num_items: Items 1 … num_items.
+        dim: Width of the vectors, of each half where they are joined.
+        title_vectors: (num_items, width), all zeros for an item without a title.
+        embeddings_initializer: Of the table of ids, such as ``MatchedEmbeddings``.
+        seed: Seed of what is random.
+
+    Raises:
+        SettingsError: for an unknown name, or titles that are not there.
+
+    Example:
+        >>> titles = np.eye(3, 4, dtype=np.float32)
+        >>> build_items("sum", "dense", 3, 2, titles).table().shape
+        TensorShape([4, 2])
+    """
+    if kind not in ITEMS or adaptor not in ADAPTORS:
+        raise SettingsError(
+            f"unknown items {kind!r} by {adaptor!r}",
+            where="items",
+            remedy=f"items: {', '.join(ITEMS)}; adaptors: {', '.join(ADAPTORS)}",
+        )
+    titles = _title_items(adaptor, dim, title_vectors, seed)
+    if kind == "titles":
+        return titles
+    ids = IdItems(
+        num_items, dim, embeddings_initializer, derive_seed(seed, 0), name="item_embedding"
+    )
+    return SummedItems(ids, titles) if kind == "sum" else JoinedItems(ids, titles)
+
+
+def _title_items(
+    adaptor: str, dim: int, title_vectors: npt.NDArray[np.float32] | None, seed: int
+) -> TitleItems:
+    table = None
+    if title_vectors is not None:
+        table = np.zeros((len(title_vectors) + 1, title_vectors.shape[1]), np.float32)
+        table[PAD_ID + 1 :] = title_vectors
+    return TitleItems(table, dim, _build_adaptor(adaptor, dim, title_vectors, seed), seed=seed)
+
+
+def _build_adaptor(
+    name: str, dim: int, title_vectors: npt.NDArray[np.float32] | None, seed: int
+) -> tf_keras.layers.Layer | None:
+    if name == "moe":
+        return MoEAdaptor(dim, seed=derive_seed(seed, 3))
+    if name == "dense" or title_vectors is None:
+        return None
+    titled = title_vectors[title_vectors.any(axis=1)]
+    return FixedProjection(*fit_pca(titled, dim))

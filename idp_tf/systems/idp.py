@@ -1,0 +1,83 @@
+"""ID-centric pre-training: what the paper proposes, its variants and its ablations."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from idp_tf.systems.base import PAPER, SASREC_BASE, Base, System
+from idp_tf.systems.transfer import from_scratch
+
+IDP_INNER: Final = "idp-inner"
+
+_SASREC_ID_T: Final = Base(slug="sasrec-id-t", model="sasrec", items="sum", adaptor="pca")
+
+_IDP: Final = System(
+    slug="idp",
+    label="IDP, fine-tuned",
+    reference=f"{PAPER}, section 2.6",
+    model="sasrec",
+    embeddings="generated",
+    base=SASREC_BASE,
+    takes_over=True,
+    twin="sasrec",
+)
+
+
+def _variant(slug: str, label: str, section: str, **changes: Any) -> System:
+    return replace(
+        _IDP, slug=slug, label=f"IDP, {label}", reference=f"{PAPER}, section {section}", **changes
+    )
+
+
+def _pretrained_on(model: str, name: str) -> System:
+    base = Base(slug=model, model=model)
+    return _variant(
+        f"idp-{model}", f"pre-trained {name}", "3.5.1", model=model, base=base, twin=model
+    )
+
+
+_ID_T: Final = _variant(
+    "idp-id-t",
+    "ID + text",
+    "3.3",
+    items="sum",
+    adaptor="pca",
+    base=_SASREC_ID_T,
+    twin="idp-id-t-scratch",
+)
+
+IDP: Final = (
+    _variant("idp-zero-shot", "zero-shot", "3.6", embeddings="zero_shot", trained=False),
+    _variant("idp-wo-matcher", "without the matcher", "3.7", embeddings="fresh"),
+    _variant("idp-wo-bcl", "text encoder untuned", "3.7", embeddings="untuned"),
+    _variant("idp-wo-encoder", "new sequence encoder", "3.9", takes_over=False),
+    _IDP,
+    _pretrained_on("bert4rec", "BERT4Rec"),
+    _pretrained_on("gru4rec", "GRU4Rec"),
+    _variant(
+        "idp-b-s",
+        "BERT4Rec from SASRec's",
+        "3.5.2",
+        model="bert4rec",
+        takes_over=False,
+        twin="bert4rec",
+    ),
+    replace(
+        _ID_T,
+        slug="idp-id-t-zero-shot",
+        label="IDP, ID + text, zero-shot",
+        reference=f"{PAPER}, section 3.6",
+        embeddings="zero_shot",
+        trained=False,
+    ),
+    _ID_T,
+    from_scratch(_ID_T),
+    System(
+        slug=IDP_INNER,
+        label="IDP, cold items of the domain itself",
+        reference=f"{PAPER}, section 3.8",
+        kind="inner",
+        trained=False,
+    ),
+)

@@ -1,0 +1,39 @@
+"""How each kind of system is made, and how it ranks."""
+
+from __future__ import annotations
+
+from idp_tf.evaluation.models import model_scorer
+from idp_tf.evaluation.ranking import Scorer
+from idp_tf.systems import System
+from idp_tf.workflow.artifacts import Artifact
+from idp_tf.workflow.fine_tune import (
+    check_systems,
+    fine_tune,
+    load_target_model,
+    model_artifact,
+)
+from idp_tf.workflow.inner import inner_artifact, load_inner_model, make_inner
+from idp_tf.workflow.needs import systems_of
+from idp_tf.workflow.run import Run
+
+
+def make_systems(run: Run) -> None:
+    """Makes every system that is more than a floor; sequence models with each seed."""
+    check_systems(run)
+    fine_tune(run)
+    if run.is_chief and any(system.kind == "inner" for system in systems_of(run)):
+        make_inner(run)
+
+
+def made_artifact(run: Run, system: System, seed: int) -> Artifact:
+    """The artifact of one system with one seed."""
+    if system.kind == "inner":
+        return inner_artifact(run)
+    return model_artifact(run, system, seed)
+
+
+def load_made(run: Run, system: System, seed: int) -> Scorer:
+    """A finished system, as evaluation takes it."""
+    if system.kind == "inner":
+        return model_scorer(load_inner_model(run), system.slug)
+    return model_scorer(load_target_model(run, system, seed), system.slug)

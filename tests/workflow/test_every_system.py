@@ -1,0 +1,127 @@
+"""Every system goes through a whole run: trained, evaluated, reported, and reused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_world import NUM_ITEMS, SOURCES, TARGET, command, invoke
+
+from idp_tf.data.store import load_domain
+from idp_tf.models import load_model
+from idp_tf.systems import IDP_INNER, SYSTEMS
+
+ALL = f"systems=[{', '.join(SYSTEMS)}]"
+
+
+@pytest.fixture(scope="module")
+def workdir(world: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workdir = tmp_path_factory.mktemp("all")
+    done = invoke(*command(world, workdir, tiny_bert, ALL))
+    assert done.code == 0, done.err
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def report(workdir: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((workdir / "report.json").read_text(encoding="utf-8"))
+    return found
+
+
+def embeddings(workdir: Path, slug: str) -> Any:
+    model = load_model(workdir / "target" / TARGET / "systems" / slug / "seed-0" / "model")
+    assert model.item_embedding is not None
+    return model, model.item_embedding.embeddings.numpy()
+
+
+def encoder(model: Any) -> list[Any]:
+    return [weight.numpy() for weight in model.encoder.weights if weight.dtype.is_floating]
+
+
+def test_each_has_its_results(report: dict[str, Any]) -> None:
+    found = {(row["system"], row["protocol"]) for row in report["results"]}
+    cold = {(slug, f"{name}-cold") for slug in SYSTEMS for name in ("sampled-10", "full")}
+    whole = {(slug, name) for slug in SYSTEMS for name in ("sampled-10", "full")}
+    assert found == cold | {(slug, name) for slug, name in whole if slug != IDP_INNER}
+
+
+def test_each_that_transfers_stands_beside_its_twin(report: dict[str, Any]) -> None:
+    twins = {(entry["system"], entry["twin"]) for entry in report["twins"]}
+    assert twins == {(s.slug, s.twin) for s in SYSTEMS.values() if s.twin is not None}
+    for entry in report["twins"]:
+        found = {(c["protocol"], c["metric"]) for c in entry["comparisons"]}
+        assert found == {(p, f"NDCG@{k}") for p in ("sampled-10", "full") for k in (5, 10)}
+
+
+def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
+    done = invoke(*command(world, workdir, tiny_bert, ALL))
+    assert done.code == 0, done.err
+    stages = json.loads((workdir / "report.json").read_text())["stages"]
+    assert stages and all(stage["reused"] for stage in stages)
+
+
+def test_exchanged_encoders(workdir: Path) -> None:
+    """The target's own table, beside the encoder of the first source's model."""
+    swapped, table = embeddings(workdir, "sasrec-ex")
+    _, own = embeddings(workdir, "sasrec")
+    np.testing.assert_array_equal(table[1:], own[1:])
+    other = load_model(workdir / "bases" / "sasrec-first-source" / "model")
+    assert other.num_items == NUM_ITEMS == load_domain(workdir / "data" / SOURCES[0]).num_items
+    for mine, theirs in zip(encoder(swapped), encoder(other), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_titles_are_projected_alike(workdir: Path) -> None:
+    """By the directions of the sources' titles, also before anything is trained."""
+    model, _ = embeddings(workdir, "idp-id-t-zero-shot")
+    base = load_model(workdir / "bases" / "sasrec-id-t" / "model")
+    np.testing.assert_array_equal(model.items.adaptor.matrix, base.items.adaptor.matrix)
+
+
+def test_an_exchange_without_the_other_is_refused(
+    world: Path, tmp_path: Path, tiny_bert: Path
+) -> None:
+    done = invoke(*command(world, tmp_path / "w", tiny_bert, "systems=[idp, sasrec-ex]"))
+    assert done.code == 2
+    assert "'sasrec-ex' takes what 'sasrec' has learned" in done.err
+
+
+class TestInnerDomain:
+    """Section 3.8: 10 % of the target's items are made cold."""
+
+    @pytest.fixture(scope="class")
+    def cold(self, workdir: Path) -> set[str]:
+        inner = workdir / "target" / TARGET / "inner"
+        every = set(load_domain(workdir / "data" / TARGET).item_ids.external_ids)
+        return every - set(load_domain(inner / "data" / "warm").item_ids.external_ids)
+
+    def test_a_tenth_is_cold(self, cold: set[str]) -> None:
+        assert len(cold) == NUM_ITEMS // 10
+
+    def test_only_users_with_a_cold_test_item_take_part(
+        self, workdir: Path, report: dict[str, Any], cold: set[str]
+    ) -> None:
+        target = load_domain(workdir / "data" / TARGET)
+        last = target.sequences.values[target.sequences.offsets[1:] - 1]
+        users = sum(target.item_ids.external_ids[item - 1] in cold for item in last)
+        rows = [row for row in report["results"] if row["protocol"].endswith("-cold")]
+        assert {row["users"] for row in rows} == {users} and users > 0
+
+    def test_what_is_warm_was_learned_and_what_is_cold_was_blended(
+        self, workdir: Path, cold: set[str]
+    ) -> None:
+        target = load_domain(workdir / "data" / TARGET)
+        folder = workdir / "target" / TARGET
+        table = load_model(folder / "systems" / IDP_INNER / "model").item_embedding
+        learned = load_model(folder / "inner" / "pretrain" / "model").item_embedding
+        assert table is not None and learned is not None
+        ours, theirs = table.embeddings.numpy(), learned.embeddings.numpy()
+        is_cold = np.array([item in cold for item in target.item_ids.external_ids])
+        np.testing.assert_array_equal(ours[1:][~is_cold], theirs[1:])
+        # A blend lies within what it was blended of; stretched, no further than the longest.
+        longest = np.linalg.norm(theirs[1:], axis=1).max()
+        lengths = np.linalg.norm(ours[1:][is_cold], axis=1)
+        assert (lengths > 0).all() and (lengths <= longest * (1 + 1e-6)).all()
