@@ -52,7 +52,8 @@ class RecformerEncoder(keras.layers.Layer):
         title_tokens: Most word pieces of an item, the key's included.
         max_tokens: Most word pieces of a history, ``[CLS]`` included.
         window: How many positions a position attends to, half of them to either side.
-        pooling: ``cls`` (the paper's) or ``mean`` (``avg`` of the official code).
+        pooling: ``cls`` (the paper's) or ``mean`` (``avg`` of the official code, which counts
+            ``[CLS]`` twice; here it counts once).
         seed: Seed of the item positions.
 
     Raises:
