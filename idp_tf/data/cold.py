@@ -22,7 +22,7 @@ def choose_cold_items(num_items: int, share: float, seed: int) -> npt.NDArray[np
 
     Example:
         >>> choose_cold_items(10, 0.2, seed=0)
-        array([7, 9], dtype=int32)
+        array([7, 8], dtype=int32)
     """
     count = max(1, round(share * num_items))
     chosen = np.random.default_rng(seed).choice(num_items, count, replace=False) + 1

@@ -20,7 +20,7 @@ class Base:
 
     Args:
         slug: Its name in folders and reports.
-        model: What is pre-trained, one of ``idp_tf.models.MODELS``.
+        model: What is pre-trained, one of ``idp_tf.models.MODELS``, or ``recformer``.
         items: How items are represented: by ids, titles, the sum of both, or both side by side.
         adaptor: What makes vectors of titles, where they are read.
         first_source_only: Whether it learns from the first source domain alone.

@@ -58,6 +58,16 @@ def from_scratch(system: System, **changes: object) -> System:
     )
 
 
+_RECFORMER: Final = System(
+    slug="recformer",
+    label="Recformer",
+    reference="Li et al. 2023, arXiv:2305.13731",
+    kind="recformer",
+    base=Base(slug="recformer", model="recformer"),
+    takes_over=True,
+    twin="recformer-scratch",
+)
+
 TRANSFER: Final = (
     _DACDR,
     from_scratch(_DACDR),
@@ -70,6 +80,8 @@ TRANSFER: Final = (
         takes_over=True,
         twin="sasrec",
     ),
+    _RECFORMER,
+    replace(from_scratch(_RECFORMER), label="Recformer, not pre-trained on histories"),
     replace(
         _UNISREC_T,
         slug="unisrec-t-zero-shot",

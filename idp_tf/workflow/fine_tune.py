@@ -14,6 +14,7 @@ from idp_tf.config import FineTuneSettings
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import Domain
 from idp_tf.errors import SettingsError
+from idp_tf.evaluation.models import model_scorer
 from idp_tf.models import SequenceModel, load_model, save_model
 from idp_tf.models.training import TrainingState, train
 from idp_tf.systems import SYSTEMS, Base, System
@@ -66,7 +67,8 @@ def check_systems(run: Run) -> None:
             )
     if not any(system.trained for system in target_systems(run)):
         raise SettingsError(
-            f"none of {', '.join(slugs) or 'no systems'} is trained, so nothing can be exported",
+            f"none of {', '.join(slugs) or 'no systems'} is a sequence model that is trained, so "
+            "nothing can be exported",
             where="systems",
             remedy="add idp, or sasrec, to systems",
         )
@@ -78,9 +80,12 @@ def target_systems(run: Run) -> list[System]:
 
 
 def seeds_of(run: Run, slug: str) -> Iterator[int]:
-    """The seeds with which a system is made; one for what nothing random goes into."""
+    """The seeds with which a system is made.
+
+    One where nothing random goes in, and for what is made with the run's seed alone.
+    """
     system = SYSTEMS[slug]
-    varies = system.trained or system.embeddings == "twin"
+    varies = system.kind == "sequence" and (system.trained or system.embeddings == "twin")
     count = run.settings.fine_tune_seeds if varies else 1
     yield from range(run.settings.seed, run.settings.seed + count)
 
@@ -203,8 +208,9 @@ def _train(
         num_negatives=settings.num_negatives,
     )
     validate = build_validation(
-        model,
+        lambda: model_scorer(model, "validation"),
         target.sequences,
+        num_items=target.num_items,
         max_users=settings.validation_users,
         negatives=run.settings.evaluation.negatives,
         seed=run.settings.seed,

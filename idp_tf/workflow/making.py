@@ -14,6 +14,7 @@ from idp_tf.workflow.fine_tune import (
 )
 from idp_tf.workflow.inner import inner_artifact, load_inner_model, make_inner
 from idp_tf.workflow.needs import systems_of
+from idp_tf.workflow.recformer import load_recformer, make_recformers, recformer_artifact
 from idp_tf.workflow.run import Run
 
 
@@ -21,7 +22,10 @@ def make_systems(run: Run) -> None:
     """Makes every system that is more than a floor; sequence models with each seed."""
     check_systems(run)
     fine_tune(run)
-    if run.is_chief and any(system.kind == "inner" for system in systems_of(run)):
+    kinds = {system.kind for system in systems_of(run)} if run.is_chief else set()
+    if "recformer" in kinds:
+        make_recformers(run)
+    if "inner" in kinds:
         make_inner(run)
 
 
@@ -29,6 +33,8 @@ def made_artifact(run: Run, system: System, seed: int) -> Artifact:
     """The artifact of one system with one seed."""
     if system.kind == "inner":
         return inner_artifact(run)
+    if system.kind == "recformer":
+        return recformer_artifact(run, system)
     return model_artifact(run, system, seed)
 
 
@@ -36,4 +42,6 @@ def load_made(run: Run, system: System, seed: int) -> Scorer:
     """A finished system, as evaluation takes it."""
     if system.kind == "inner":
         return model_scorer(load_inner_model(run), system.slug)
+    if system.kind == "recformer":
+        return load_recformer(run, system)
     return model_scorer(load_target_model(run, system, seed), system.slug)

@@ -11,6 +11,7 @@ from typing import Any
 
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import MergedDomains
+from idp_tf.evaluation.models import model_scorer
 from idp_tf.models import SequenceModel, build_model, load_model, save_model
 from idp_tf.models.training import train
 from idp_tf.systems import SASREC_BASE, Base
@@ -88,9 +89,10 @@ def _pretrain(run: Run, base: Base, artifact: Artifact) -> None:
         batches,
         settings,
         validate=build_validation(
-            model,
+            lambda: model_scorer(model, "validation"),
             merged.sequences,
             merged.item_ranges,
+            num_items=merged.num_items,
             max_users=settings.validation_users,
             negatives=run.settings.evaluation.negatives,
             seed=seed,

@@ -22,12 +22,13 @@ from idp_tf.workflow.evaluate import (
     load_ranks,
     protocols,
 )
-from idp_tf.workflow.fine_tune import model_artifact, seeds_of
+from idp_tf.workflow.fine_tune import seeds_of
 from idp_tf.workflow.making import made_artifact
 from idp_tf.workflow.match import matcher_artifact
-from idp_tf.workflow.needs import needed_bases, needs_matcher
+from idp_tf.workflow.needs import needed_bases, needs_matcher, systems_of
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import pretrain_artifact
+from idp_tf.workflow.recformer import recformer_caps
 from idp_tf.workflow.report_page import write_report_page
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.target_settings import settings_notes
@@ -85,7 +86,7 @@ def write_report(run: Run) -> dict[str, Any]:
             for artifact in run.artifacts.values()
             if (artifact.folder / DONE_FILE).is_file()
         ],
-        "notes": [*NOTES, *left_out, *settings_notes(configs)],
+        "notes": [*NOTES, *_caps(run), *left_out, *settings_notes(configs)],
     }
     write_json(run.workdir / REPORT_JSON, report)
     write_report_page(report, run.workdir / REPORT_PAGE)
@@ -108,6 +109,11 @@ def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
         "or matcher than those that are here now. Run it again."
         for target in stale
     ]
+
+
+def _caps(run: Run) -> list[str]:
+    wanted = any(system.kind == "recformer" for system in systems_of(run))
+    return [recformer_caps(run)] if wanted else []
 
 
 def _made_from(run: Run, bases: Sequence[Base], *, matcher: bool) -> dict[str, str]:
@@ -210,7 +216,7 @@ def _tuning(run: Run) -> Iterator[dict[str, Any]]:
     """Each system's search for its learning rate, where there was one."""
     for slug, seed in evaluated(run):
         if SYSTEMS[slug].trained:
-            summary = model_artifact(run, SYSTEMS[slug], seed).summary
+            summary = made_artifact(run, SYSTEMS[slug], seed).summary
             if trials := summary.get("trials"):
                 chosen = summary["learning_rate"]
                 yield {"system": slug, "seed": seed, "chosen": chosen, "trials": trials}
@@ -220,7 +226,7 @@ def _curves(run: Run) -> dict[str, dict[str, list[float]]]:
     curves = {}
     for slug, seed in evaluated(run):
         if SYSTEMS[slug].trained:
-            summary = model_artifact(run, SYSTEMS[slug], seed).summary
+            summary = made_artifact(run, SYSTEMS[slug], seed).summary
             curves[f"{run.config.target}: {slug}, seed {seed}"] = _curve(summary)
     return curves
 

@@ -1,4 +1,4 @@
-"""Validation NDCG@10 of a model while it trains, over fixed users and negatives."""
+"""Validation NDCG@10 of whatever is in training, over fixed users and negatives."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.sequences import Sequences
-from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.negatives import sample_negatives
 from idp_tf.evaluation.protocol import evaluate
+from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import ndcg
-from idp_tf.models import SequenceModel
 
 
 def build_validation(
-    model: SequenceModel,
+    scorer: Callable[[], Scorer],
     sequences: Sequences,
     item_ranges: npt.NDArray[np.int64] | None = None,
     *,
+    num_items: int,
     max_users: int,
     negatives: int,
     seed: int,
@@ -27,11 +27,12 @@ def build_validation(
     """A function that gives the validation NDCG@10 over sampled negatives.
 
     Args:
-        model: The model in training.
+        scorer: Gives what is in training, as it is at that moment.
         sequences: Whole sequences; the test items are not looked at, except that a
             negative is never an item that the user touched at all.
         item_ranges: (num_users, 2), first and last item id of each user's candidates, as
             ``MergedDomains.item_ranges``; all items if ``None``.
+        num_items: The number of items.
         max_users: A seeded sample of this many users, if there are more.
         negatives: Sampled negatives of each.
         seed: Seed of both samples.
@@ -40,7 +41,6 @@ def build_validation(
     if len(users) > max_users:
         chosen = np.random.default_rng(seed).choice(len(users), max_users, replace=False)
         users = np.sort(chosen)
-    num_items = model.num_items
     if item_ranges is None:
         item_ranges = np.tile(np.array([1, num_items]), (sequences.num_users, 1))
     low, high = item_ranges[users].T
@@ -49,7 +49,7 @@ def build_validation(
 
     def validate() -> float:
         ranks = evaluate(
-            model_scorer(model, "validation"),
+            scorer(),
             sequences,
             split="validation",
             num_items=num_items,

@@ -18,6 +18,7 @@ import numpy as np
 
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
+from idp_tf.evaluation import model_scorer
 
 # More rows than TablePartitioner leaves whole, of which few are used; 61 users in batches of
 # 15 leave replicas unequal shares.
@@ -56,7 +57,14 @@ def train_here(strategy: object, folder: Path, seed: int, epochs: int, dropout: 
         model,
         batches(seed),
         TrainSettings(learning_rate=5e-3, epochs=epochs, patience=epochs, batch_size=15),
-        validate=build_validation(model, sequences(), max_users=USERS, negatives=99, seed=0),
+        validate=build_validation(
+            lambda: model_scorer(model, "validation"),
+            sequences(),
+            num_items=NUM_ITEMS,
+            max_users=USERS,
+            negatives=99,
+            seed=0,
+        ),
         folder=folder / "checkpoints",
         name="cluster",
     )

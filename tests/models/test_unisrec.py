@@ -9,6 +9,7 @@ from idp_tf.config import TrainSettings
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError
+from idp_tf.evaluation import model_scorer
 from idp_tf.layers import IdItems, JoinedItems, MoEAdaptor, SummedItems, TitleItems
 from idp_tf.models import SASRec, UniSRec, UniSRecPretraining, load_model, save_model
 from idp_tf.models.training import train
@@ -287,7 +288,15 @@ def pretrain(toy, folder, epochs, dropout=0.2, die_after=None):
         max_length=TOY_LENGTH,
         negatives=model.item_loss.negatives,
     )
-    validation = build_validation(model, sequences, ranges, max_users=80, negatives=10, seed=0)
+    validation = build_validation(
+        lambda: model_scorer(model, "validation"),
+        sequences,
+        ranges,
+        num_items=model.num_items,
+        max_users=80,
+        negatives=10,
+        seed=0,
+    )
     before, calls = validation(), []
 
     def validate():
