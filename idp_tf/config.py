@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -23,6 +23,8 @@ from pydantic import (
 )
 
 from idp_tf.errors import SettingsError
+from idp_tf.presets import LEARNING_RATES as LEARNING_RATES
+from idp_tf.presets import PRESETS as PRESETS
 
 
 class _Settings(BaseModel):
@@ -150,6 +152,9 @@ class RecformerSettings(_Settings):
     kept_layers: int | None = Field(
         2, ge=1, description="layers kept of matcher.encoder; None keeps all"
     )
+    pooling: Literal["cls", "mean"] = Field(
+        "mean", description="what of the last layer is a user's or an item's vector"
+    )
     max_items: int = Field(10, ge=1, description="most recent items of a user that are read")
     title_tokens: int = Field(16, ge=2, description="most word pieces of an item, its key's too")
     max_tokens: int = Field(128, ge=3, description="most word pieces of a history")
@@ -163,9 +168,9 @@ class RecformerSettings(_Settings):
     pretrain_sequences: int = Field(
         20_000, ge=1, description="a seeded sample of this many source users is pre-trained on"
     )
-    pretrain_steps: int = Field(400, ge=0, description="steps of pre-training; 0 leaves it out")
+    pretrain_steps: int = Field(300, ge=0, description="steps of pre-training; 0 leaves it out")
     pretrain_learning_rate: float = Field(3e-4, gt=0, description="Adam's, after warm-up")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's in fine-tuning, after warm-up")
+    learning_rate: float = Field(3e-4, gt=0, description="Adam's in fine-tuning, after warm-up")
     stage_1_epochs: int = Field(8, ge=1, description="most epochs that encode all items anew")
     stage_1_patience: int = Field(2, ge=1, description="epochs of it without a better NDCG")
     stage_2_epochs: int = Field(4, ge=0, description="most epochs on the best encoded items")
@@ -231,58 +236,6 @@ class Settings(_Settings):
     recformer: RecformerSettings = RecformerSettings()
     transfer: TransferSettings = TransferSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
-
-
-LEARNING_RATES: Final = (1e-3, 3e-4, 1e-4, 3e-5)
-"""The grid of section 3.2."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # Caps epochs, matcher steps and titles' length, with less patience; nothing else.
-    "quick": {
-        "pretrain": {
-            "epochs": 50,
-            "patience": 5,
-            "validation_users": 5_000,
-        },
-        "fine_tune": {"patience": 8},
-        "matcher": {"steps": 500, "title_length": 24},
-    },
-    "standard": {},
-    # Section 3.2 for what it states; [CLS] and title length are SimCSE's.
-    "paper": {
-        "pretrain": {"patience": 20, "epochs": 500},
-        "fine_tune": {
-            "patience": 20,
-            "epochs": 500,
-            "learning_rate_grid": LEARNING_RATES,
-        },
-        "matcher": {
-            "pooling": "cls",
-            "min_interactions": 0,
-            "distillation": 0.0,
-            "steps": 4_000,
-            "learning_rate": 1e-4,
-        },
-        # Li et al. 2023, but for the 512 positions that a BERT has.
-        "recformer": {
-            "kept_layers": None,
-            "max_items": 50,
-            "title_tokens": 32,
-            "max_tokens": 512,
-            "batch_size": 128,
-            "pretrain_sequences": 1_000_000,
-            "pretrain_steps": 50_000,
-            "pretrain_learning_rate": 5e-5,
-            "learning_rate": 5e-5,
-            "stage_1_epochs": 128,
-            "stage_1_patience": 15,
-            "stage_2_epochs": 128,
-            "stage_2_patience": 9,
-            "validation_users": 10_000,
-        },
-        "transfer": {"zero_shot_norm": "none"},
-    },
-}
 
 
 def load_settings(

@@ -27,6 +27,7 @@ ROOMS: Final = {
     "idp_tf._version": ("foundation", 0),
     "idp_tf.errors": ("foundation", 0),
     "idp_tf.config": ("foundation", 0),
+    "idp_tf.presets": ("foundation", 0),
     "idp_tf.metrics": ("foundation", 0),
     "idp_tf.machine": ("foundation", 0),
     "idp_tf.systems": ("foundation", 0),

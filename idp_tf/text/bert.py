@@ -44,10 +44,11 @@ def encode_tokens(
     for layer in backbone.transformer_layers:
         states = layer(states, padding_mask=padding_mask, training=training)
     # A sum over positions in bfloat16 would lose what the layers kept.
-    return ops.normalize(_pool(ops.cast(states, "float32"), padding_mask, pooling), axis=-1)
+    return ops.normalize(pool(ops.cast(states, "float32"), padding_mask, pooling), axis=-1)
 
 
-def _pool(states: Any, padding_mask: Any | None, pooling: Pooling) -> Any:
+def pool(states: Any, padding_mask: Any | None, pooling: Pooling) -> Any:
+    """One vector of each text, shape (batch, width); arguments as for ``encode_tokens``."""
     if pooling == "cls":
         return states[:, 0, :]
     if padding_mask is None:

@@ -139,11 +139,16 @@ def test_fresh_embeddings_start_as_the_official_ones(tiny_bert):
     assert positions.std() == pytest.approx(0.02, rel=0.02)
 
 
-def test_users_and_items_are_cls_of_their_sentences(encoder, recformer):
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_users_and_items_are_their_sentences_pooled(tiny_bert, pooling):
+    settings = SETTINGS.model_copy(update={"pooling": pooling})
+    encoder = build_recformer_encoder(settings, str(tiny_bert))
+    recformer = Recformer.of(encoder, TITLES)
     found = recformer.encode_users(HISTORIES)
     for row, vector in zip(HISTORIES, found, strict=True):
-        state = np.asarray(encoder.states(recformer.sentences.pack([row])))[0, 0]
-        np.testing.assert_allclose(vector, state / np.linalg.norm(state), atol=1e-5)
+        states = np.asarray(encoder.states(recformer.sentences.pack([row])))[0]
+        pooled = states[0] if pooling == "cls" else states.mean(axis=0)
+        np.testing.assert_allclose(vector, pooled / np.linalg.norm(pooled), atol=1e-5)
     items = recformer.item_vectors()
     assert items.shape == (7, 16) and not items[0].any()
     np.testing.assert_allclose(items[1], found[0], atol=1e-6)
@@ -152,7 +157,11 @@ def test_users_and_items_are_cls_of_their_sentences(encoder, recformer):
     assert recformer.encode_users(np.zeros((0, 4), np.int32)).shape == (0, 16)
 
 
-def test_padding_changes_nothing(encoder, recformer):
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_padding_changes_nothing(tiny_bert, pooling):
+    settings = SETTINGS.model_copy(update={"pooling": pooling})
+    encoder = build_recformer_encoder(settings, str(tiny_bert))
+    recformer = Recformer.of(encoder, TITLES)
     alone = recformer.encode_users(HISTORIES[:1])
     np.testing.assert_allclose(recformer.encode_users(HISTORIES)[:1], alone, atol=1e-6)
     wide = np.pad(HISTORIES[:1], [(0, 0), (5, 0)])
@@ -224,7 +233,7 @@ def test_any_bert_will_do(tiny_bert):
     )
     _, tokenizer = load_bert(str(tiny_bert))
     encoder = RecformerEncoder(
-        bert, tokenizer, max_items=2, title_tokens=4, max_tokens=9, window=32
+        bert, tokenizer, max_items=2, title_tokens=4, max_tokens=9, window=32, pooling="cls"
     )
     sentences = encoder.tokenise(TITLES)
     packed = sentences.pack(HISTORIES)

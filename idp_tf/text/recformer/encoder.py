@@ -19,6 +19,7 @@ from keras import ops
 
 from idp_tf.config import RecformerSettings
 from idp_tf.errors import MissingDataError, SettingsError
+from idp_tf.text.bert import Pooling, pool
 from idp_tf.text.encoding import plan_batches
 from idp_tf.text.folders import whole_folder
 from idp_tf.text.progress import progress_bar
@@ -51,6 +52,8 @@ class RecformerEncoder(keras.layers.Layer):
         title_tokens: Most word pieces of an item, the key's included.
         max_tokens: Most word pieces of a history, ``[CLS]`` included.
         window: How many positions a position attends to, half of them to either side.
+        pooling: ``cls`` (the paper's) or ``mean`` (``avg`` of the official code, which counts
+            ``[CLS]`` twice; here it counts once).
         seed: Seed of the item positions.
 
     Raises:
@@ -69,6 +72,7 @@ class RecformerEncoder(keras.layers.Layer):
         title_tokens: int,
         max_tokens: int,
         window: int,
+        pooling: Pooling,
         seed: int = 0,
     ):
         super().__init__(dtype="float32", name="recformer_encoder")
@@ -85,7 +89,8 @@ class RecformerEncoder(keras.layers.Layer):
         self.title_tokens = title_tokens
         self.max_tokens = max_tokens
         self.window = window
-        # Recformer reads neither: it has token types, and its vector is [CLS] as it is.
+        self.pooling: Pooling = pooling
+        # Recformer reads neither: it has token types, and pools states as they are.
         backbone.pooled_dense.trainable = backbone.segment_embedding.trainable = False
         self.token_types = keras.layers.Embedding(NUM_TYPES, self.width)
         self.token_types.build()
@@ -133,9 +138,9 @@ class RecformerEncoder(keras.layers.Layer):
         return self._run(sentences, training, first_only=False)
 
     def vectors(self, sentences: dict[str, Any], training: bool = False) -> Any:
-        """The last state of ``[CLS]``, L2-normalised, shape (batch, width); see ``embed``."""
-        first = self._run(sentences, training, first_only=True)
-        return ops.normalize(first[:, 0], axis=-1)
+        """The last layer's states pooled and L2-normalised, (batch, width); see ``embed``."""
+        states = self._run(sentences, training, first_only=self.pooling == "cls")
+        return ops.normalize(pool(states, sentences["padding_mask"], self.pooling), axis=-1)
 
     def _run(self, sentences: dict[str, Any], training: bool, first_only: bool) -> Any:
         states, mask = self.embed(sentences, training), sentences["padding_mask"]
@@ -196,7 +201,7 @@ class RecformerEncoder(keras.layers.Layer):
             self.tokenizer.save_to_preset(str(fresh))
             tables = [layer.get_weights()[0] for layer in (self.token_types, self.item_positions)]
             np.savez(fresh / _TABLES_FILE, token_types=tables[0], item_positions=tables[1])
-            (fresh / _SETTINGS_FILE).write_text(json.dumps(self._settings(), indent=1) + "\n")
+            (fresh / _SETTINGS_FILE).write_text(json.dumps(self.settings(), indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> RecformerEncoder:
@@ -218,8 +223,9 @@ class RecformerEncoder(keras.layers.Layer):
             encoder.item_positions.set_weights([tables["item_positions"]])
         return encoder
 
-    def _settings(self) -> dict[str, Any]:
-        names = ("max_items", "title_tokens", "max_tokens", "window")
+    def settings(self) -> dict[str, Any]:
+        """What it was made with, apart from the BERT and the seed."""
+        names = ("max_items", "title_tokens", "max_tokens", "window", "pooling")
         return {name: getattr(self, name) for name in names}
 
 
@@ -252,5 +258,6 @@ def build_recformer_encoder(
         title_tokens=settings.title_tokens,
         max_tokens=settings.max_tokens,
         window=settings.window,
+        pooling=settings.pooling,
         seed=seed,
     )

@@ -50,7 +50,7 @@ def fingerprint(
         settings: All settings of Recformer.
         seed: The seed.
     """
-    about = [settings.model_dump(), seed, encoder.window, encoder.max_tokens, encoder.max_items]
+    about = [settings.model_dump(), seed, encoder.settings()]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     arrays: list[Any] = [sentences.values, sentences.offsets, item_ids, *encoder.weights]
     for array in arrays:
