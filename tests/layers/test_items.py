@@ -165,11 +165,15 @@ def test_an_adaptor_of_another_width_is_refused():
 
 
 @pytest.mark.parametrize("combined", [SummedItems, JoinedItems])
-def test_parts_that_do_not_fit_are_refused(combined):
+def test_parts_of_other_items_are_refused(combined):
     with pytest.raises(SettingsError, match=f"of {NUM_ITEMS} items for 7 ids"):
         combined(IdItems(7, DIM), make_titles())
+
+
+def test_what_is_summed_is_of_one_width():
     with pytest.raises(SettingsError, match=f"4 wide, those of titles {DIM}"):
-        combined(IdItems(NUM_ITEMS, 4), make_titles())
+        SummedItems(IdItems(NUM_ITEMS, 4), make_titles())
+    assert JoinedItems(IdItems(NUM_ITEMS, 4), make_titles()).dim == 4 + DIM
 
 
 def correlated():

@@ -8,7 +8,7 @@ import tf_keras
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
-from idp_tf.layers import CentredDirection, (
+from idp_tf.layers import (
     IdItems,
     ItemEmbedding,
     JoinedItems,
@@ -61,10 +61,10 @@ def make_fdsa(**options):
     return FDSA(NUM_ITEMS, items=JoinedItems(*parts(**options)), **{**SMALL, **options})
 
 
-def make_profiled_sasrec(**options):
-    ids, _ = parts(**options)
-    titles = TitleItems(TITLES, 12, CentredDirection(TITLES[1:].mean(axis=0)))
-    return ProfiledSASRec(NUM_ITEMS, items=JoinedItems(ids, titles), **{**SMALL, **options})
+def make_profiled_sasrec(embedding_dim=DIM, **options):
+    """Two parts, that together are as wide as the others."""
+    half = {**options, "embedding_dim": embedding_dim // 2}
+    return ProfiledSASRec(NUM_ITEMS, items=JoinedItems(*parts(**half)), **{**SMALL, **half})
 
 
 def make_dacdr(model_class=DACDR, embedding_dim=DIM, **options):

@@ -321,7 +321,7 @@ def test_data_without_titles_is_refused(items):
 
 
 def test_items_of_another_width_are_refused():
-    with pytest.raises(SettingsError, match="4 wide each, not embedding_dim=8"):
+    with pytest.raises(SettingsError, match="ids are 4 wide and titles 4, not embedding_dim=8"):
         DACDR(NUM_ITEMS, 8, items=joined())
 
 

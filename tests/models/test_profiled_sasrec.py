@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from idp_tf.config import ModelSettings
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CentredDirection, IdItems, JoinedItems, RecencyProfile, TitleItems
 from idp_tf.models import GRU4Rec, ProfiledSASRec, SASRec, build_model
-from idp_tf.config import ModelSettings
 
 NUM_ITEMS, DIM, WIDTH, LENGTH = 12, 8, 5, 6
 TITLES = np.random.default_rng(0).normal(1, 1, (NUM_ITEMS, WIDTH)).astype(np.float32)
