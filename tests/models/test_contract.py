@@ -64,7 +64,8 @@ def make_fdsa(**options):
 def make_profiled_sasrec(embedding_dim=DIM, **options):
     """Two parts, that together are as wide as the others."""
     half = {**options, "embedding_dim": embedding_dim // 2}
-    return ProfiledSASRec(NUM_ITEMS, items=JoinedItems(*parts(**half)), **{**SMALL, **half})
+    items = JoinedItems(*parts(**half))
+    return ProfiledSASRec(NUM_ITEMS, items=items, **{**SMALL, "title_weight": 1.0, **half})
 
 
 def make_dacdr(model_class=DACDR, embedding_dim=DIM, **options):
