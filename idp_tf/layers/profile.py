@@ -29,8 +29,10 @@ class RecencyProfile(tf_keras.layers.Layer):
     Example:
         >>> layer = RecencyProfile(max_length=3)
         >>> inputs = tf.constant([[[9.0, 9.0], [2.0 ** 0.5 * 3, 0.0], [0.0, 4.0]]])
-        >>> layer(inputs, tf.constant([[False, True, True]])).numpy().round(2)[0].tolist()
-        [[0.0, 0.0], [1.0, 0.0], [0.6, 0.8]]
+        >>> layer(inputs, tf.constant([[False, True, True]])).numpy()[0].round(2)
+        array([[0. , 0. ],
+               [1. , 0. ],
+               [0.6, 0.8]], dtype=float32)
     """
 
     def __init__(self, max_length: int, **kwargs: Any):

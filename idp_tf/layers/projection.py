@@ -144,8 +144,9 @@ class CentredDirection(tf_keras.layers.Layer):
 
     Example:
         >>> layer = CentredDirection([1.0, 1.0])
-        >>> layer(tf.constant([[4.0, 5.0], [0.0, 0.0]])).numpy().round(2).tolist()
-        [[0.6, 0.8], [0.0, 0.0]]
+        >>> layer(tf.constant([[4.0, 5.0], [0.0, 0.0]])).numpy().round(2)
+        array([[0.6, 0.8],
+               [0. , 0. ]], dtype=float32)
     """
 
     def __init__(self, mean: npt.ArrayLike, **kwargs: Any):
