@@ -62,7 +62,9 @@ class ParametricWhitening(tf_keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Whitens; see the class."""
         kept = self.input_dropout(inputs, training=training)
-        return tf.linalg.matmul(kept - self.shift, self.kernel)
+        # A product of matrices whatever the shape; tf.matmul makes one for each row of a batch,
+        # and their gradients are as many kernels to add up.
+        return tf.tensordot(kept - self.shift, self.kernel, axes=1)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
@@ -145,9 +147,9 @@ class MoEAdaptor(tf_keras.layers.Layer):
 
     def gate(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """How much each expert counts, (…, num_experts); sums to 1."""
-        logits = tf.linalg.matmul(inputs, self.gate_kernel)
+        logits = tf.tensordot(inputs, self.gate_kernel, axes=1)
         if training and self.noise:
-            scale = tf.nn.softplus(tf.linalg.matmul(inputs, self.noise_kernel)) + _LEAST_NOISE
+            scale = tf.nn.softplus(tf.tensordot(inputs, self.noise_kernel, axes=1)) + _LEAST_NOISE
             drawn = tf.random.stateless_normal(
                 tf.shape(logits), self.draws.next_seed(), dtype=logits.dtype
             )
