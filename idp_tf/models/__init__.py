@@ -10,7 +10,8 @@ from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.profiled_sasrec import ProfiledSASRec
 from idp_tf.models.registry import MODELS, build_model
 from idp_tf.models.sasrec import SASRec
-from idp_tf.models.unisrec import UniSRec, UniSRecPretraining
+from idp_tf.models.unisrec import UniSRec
+from idp_tf.models.unisrec_pretraining import UniSRecPretraining
 
 __all__ = [
     "DACDR",

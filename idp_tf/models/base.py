@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,8 @@ import tf_keras
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.layers import IdItems, ItemEmbedding, ItemLayer, derive_seed
-from idp_tf.losses import build_loss
+from idp_tf.losses import Items, build_loss
+from idp_tf.models.step_items import ItemsOfStep
 from idp_tf.strategy import chiefs_folder
 
 Batch = dict[str, tf.Tensor]
@@ -135,11 +135,15 @@ class SequenceModel(tfrs.Model):
             ValueError: if the length is known and above ``max_length``.
         """
         item_ids = self.checked(item_ids)
-        hidden = self.encoder(
-            self.input_vectors(item_ids, training=training),
-            padding_mask=tf.not_equal(item_ids, PAD_ID),
-            training=training,
-        )
+        vectors = self.input_vectors(item_ids, training=training)
+        return self.encoded(vectors, item_ids, training=training)
+
+    def encoded(
+        self, vectors: tf.Tensor, item_ids: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
+        """The outputs for histories whose ``input_vectors`` are at hand, (batch, length, dim)."""
+        padding_mask = tf.not_equal(item_ids, PAD_ID)
+        hidden = self.encoder(vectors, padding_mask=padding_mask, training=training)
         # Scores and losses are float32 whatever the encoder computes in.
         return tf.cast(hidden, tf.float32)
 
@@ -227,7 +231,7 @@ class SequenceModel(tfrs.Model):
         The metric that has the item loss's name is of that alone.
         """
         hidden, batch = self.training_outputs(inputs, training)
-        loss = self.item_loss(hidden, batch, _ItemsOfStep(self, training))
+        loss = self.item_loss(hidden, batch, self.items_of_step(batch, training))
         # Replicas' losses add up to the batch's; the tracker takes the mean of what it is given.
         self.loss_tracker.update_state(loss * _num_replicas())
         return loss + self.added_loss(hidden, batch) if training else loss
@@ -244,6 +248,15 @@ class SequenceModel(tfrs.Model):
     def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
         """What the loss is given: outputs (batch, length, dim), and the batch as it has it."""
         return self(inputs["item_ids"], training=training), inputs
+
+    def items_of_step(self, batch: Batch, training: bool) -> Items:
+        """Where the item loss finds vectors of items; here, the model makes what is asked for.
+
+        Args:
+            batch: What the item loss is given.
+            training: Whether the vectors are to be trained.
+        """
+        return ItemsOfStep(self, training)
 
     # Nothing in a step needs AutoGraph, which takes longer over it than the rest of tracing.
     @tf.autograph.experimental.do_not_convert
@@ -300,20 +313,6 @@ def copy_weights(source: tf_keras.layers.Layer, target: tf_keras.layers.Layer) -
         )
     for from_source, own in zip(theirs, ours, strict=True):
         own.assign(from_source)
-
-
-@dataclass(frozen=True)
-class _ItemsOfStep:
-    """A model's items as a loss sees them: in training, adaptors may add noise."""
-
-    model: SequenceModel
-    training: bool
-
-    def vectors_of(self, item_ids: tf.Tensor) -> tf.Tensor:
-        return self.model.vectors_of(item_ids, training=self.training)
-
-    def item_vectors(self) -> tf.Tensor:
-        return self.model.item_vectors(training=self.training)
 
 
 def _several_steps(model: SequenceModel) -> Callable[[Any], dict[str, tf.Tensor]]:

@@ -19,7 +19,8 @@ from idp_tf.models.items import build_items
 from idp_tf.models.peterrec import PeterRec
 from idp_tf.models.profiled_sasrec import ProfiledSASRec
 from idp_tf.models.sasrec import SASRec
-from idp_tf.models.unisrec import UniSRec, UniSRecPretraining
+from idp_tf.models.unisrec import UniSRec
+from idp_tf.models.unisrec_pretraining import UniSRecPretraining
 
 MODELS: Final[dict[str, type[SequenceModel]]] = {
     "sasrec": SASRec,

@@ -1,4 +1,4 @@
-"""UniSRec: sequences of titles, pre-trained to be understood in any domain."""
+"""UniSRec: sequences of titles, which are understood in any domain."""
 
 from __future__ import annotations
 
@@ -8,22 +8,9 @@ import tensorflow as tf
 import tf_keras
 
 from idp_tf.errors import SettingsError
-from idp_tf.layers import (
-    ItemDrop,
-    PositionSample,
-    PostNormTransformer,
-    SummedItems,
-    TitleItems,
-    derive_seed,
-)
-from idp_tf.models.base import Batch
+from idp_tf.layers import PostNormTransformer, SummedItems, TitleItems, derive_seed
 from idp_tf.models.transformer_model import TransformerModel
-from idp_tf.representation_losses import (
-    SEQUENCE_WEIGHT,
-    TEMPERATURE,
-    InBatchContrastive,
-    in_batch_contrastive,
-)
+from idp_tf.representation_losses import TEMPERATURE
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
@@ -107,107 +94,25 @@ class UniSRec(TransformerModel):
         super().__init__(num_items, embedding_dim, encoder, seed, items=items, **kwargs)
         self.fix_encoder = fix_encoder
 
-    def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Users of length 1 / 0.07, after each item: (batch, length) -> (batch, length, dim)."""
-        return _unit(super().call(item_ids, training=training)) / TEMPERATURE
+    def encoded(
+        self, vectors: tf.Tensor, item_ids: tf.Tensor, training: bool | None = None
+    ) -> tf.Tensor:
+        """Users of length 1 / 0.07, after each item; see ``SequenceModel``."""
+        return unit(super().encoded(vectors, item_ids, training=training)) / TEMPERATURE
 
     def item_vectors(self, training: bool | None = None) -> tf.Tensor:
         """Vectors of length 1 of all items, (num_items + 1, dim); row 0 is padding."""
-        return _unit(super().item_vectors(training=training))
+        return unit(super().item_vectors(training=training))
 
     def vectors_of(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Vectors of length 1 of some items: ids (batch, …) -> (batch, …, dim)."""
-        return _unit(super().vectors_of(item_ids, training=training))
+        return unit(super().vectors_of(item_ids, training=training))
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""
         return {**super().get_config(), "fix_encoder": self.fix_encoder}
 
 
-@tf_keras.utils.register_keras_serializable("idp_tf")
-class UniSRecPretraining(UniSRec):
-    """UniSRec as it is pre-trained on merged domains, where negatives are those of the batch.
-
-    Each position's representation is to be near to the next item, among those of the batch of
-    whatever domain (``InBatchContrastive``). Each user's is to be near to that of the same
-    history with items left out (``ItemDrop``), where the official code has every prefix's.
-
-    Args:
-        num_items: Items 1 … num_items; 0 is padding.
-        embedding_dim: Width of item vectors and of the encoder.
-        num_layers: Transformer layers.
-        num_heads: Attention heads.
-        dropout: Dropout rate.
-        max_length: Longest history that is read.
-        drop_rate: Share of items left out.
-        max_rows: Positions of a batch that are trained on; of more, so many are drawn in each
-            step. Memory and time grow with its square. The official batches have 8,192.
-        seed: Seed of initial weights, dropout and what is left out.
-        **kwargs: As for ``UniSRec``; ``loss``, which every model takes, is not looked at.
-
-    Raises:
-        SettingsError: if the items have no titles, or do not fit, or no row is allowed.
-
-    Reference: ``UniSRec``'s, section 2.3; sequence-sequence weight and temperature are those
-    of ``idp_tf.representation_losses``.
-
-    Example:
-        >>> import numpy as np
-        >>> from idp_tf.layers import MoEAdaptor
-        >>> titles = np.concatenate([np.zeros((1, 12)), np.eye(10, 12)])
-        >>> items = TitleItems(titles, 8, MoEAdaptor(8, num_experts=2))
-        >>> model = UniSRecPretraining(num_items=10, embedding_dim=8, items=items)
-        >>> ids = np.array([[1, 2, 3], [4, 5, 6]], np.int32)
-        >>> model.compute_loss({"item_ids": ids, "positive_ids": ids + 1}).shape
-        TensorShape([])
-    """
-
-    def __init__(
-        self,
-        num_items: int,
-        embedding_dim: int = 64,
-        num_layers: int = 2,
-        num_heads: int = 2,
-        dropout: float = 0.2,
-        max_length: int = 50,
-        drop_rate: float = 0.2,
-        max_rows: int = 2048,
-        seed: int = 0,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            num_items,
-            embedding_dim,
-            num_layers,
-            num_heads,
-            dropout,
-            max_length,
-            seed=seed,
-            **kwargs,
-        )
-        self.drop_rate = drop_rate
-        self.max_rows = max_rows
-        self.item_loss = InBatchContrastive()
-        self.item_drop = ItemDrop(drop_rate, seed=derive_seed(seed, 2), name="item_drop")
-        self.row_sample = PositionSample(max_rows, seed=derive_seed(seed, 3), name="row_sample")
-
-    def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
-        """Leaves positives out that are too many; ``last_ids`` keeps each user's last one."""
-        hidden, batch = super().training_outputs(inputs, training)
-        positive_ids = batch["positive_ids"]
-        sampled = self.row_sample(positive_ids)
-        return hidden, {**batch, "positive_ids": sampled, "last_ids": positive_ids[:, -1]}
-
-    def added_loss(self, hidden: tf.Tensor, batch: Batch) -> tf.Tensor:
-        """The weighted sequence-sequence loss, over whole histories; a scalar."""
-        augmented = self(self.item_drop(batch["item_ids"]), training=True)
-        to_sequences = in_batch_contrastive(hidden[:, -1], augmented[:, -1], batch["last_ids"])
-        return SEQUENCE_WEIGHT * to_sequences
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of ``__init__``."""
-        return {**super().get_config(), "drop_rate": self.drop_rate, "max_rows": self.max_rows}
-
-
-def _unit(vectors: tf.Tensor) -> tf.Tensor:
+def unit(vectors: tf.Tensor) -> tf.Tensor:
+    """Vectors (…, dim) at length 1; zeros stay zeros."""
     return tf.math.l2_normalize(vectors, axis=-1)

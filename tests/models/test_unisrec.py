@@ -126,11 +126,27 @@ def test_the_pretraining_loss_equals_numpy():
     model.item_drop.calls.assign(0)
     to_items, to_sequences = pretraining_by_hand(model, dropped, **batch)
     np.testing.assert_allclose(model.compute_loss(batch), to_items, rtol=1e-4)
-    added = model.added_loss(model(batch["item_ids"]), {**batch, "last_ids": LAST})
+    added = model.added_loss(*model.training_outputs(batch, training=True))
     np.testing.assert_allclose(added, 1e-3 * to_sequences, rtol=1e-4)
     model.item_drop.calls.assign(0)
     whole = to_items + 1e-3 * to_sequences
     np.testing.assert_allclose(model.compute_loss(batch, training=True), whole, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_makes_each_item_once(kind):
+    """So the dropout and the noise of an item are the same wherever it stands."""
+    batch = pretraining_batch()
+    model = make_model(kind, UniSRecPretraining, dropout=0.5)
+    model.compute_loss(batch, training=True)
+    assert model.items.adaptor.draws.calls == 1
+    _, used = model.training_outputs(batch, training=True)
+    np.testing.assert_array_equal(used["distinct_ids"], range(11))
+    assert not used["distinct_vectors"][0].numpy().any()
+    made = unit(used["distinct_vectors"][1:].numpy())
+    assert np.abs(made - model.item_vectors()[1:11]).max() > 0.1
+    found = model.items_of_step(used, training=True).vectors_of(HISTORY)
+    np.testing.assert_allclose(found, made[HISTORY - 1], atol=1e-6)
 
 
 def test_a_bounded_number_of_rows_is_pretrained_on():
