@@ -3,7 +3,8 @@
 The paper's zero-shot form with titles adds them, shortened by PCA, to generated ids. On real
 domains that stays far below a nearest-title ranker, and so does whatever lets generated ids speak
 loudly. Here titles rank by themselves and ids are added to them; how loud they may be was found
-on two source domains that were held out as targets (docs/results.md): hardly at all.
+on two source domains that were held out as targets (docs/results.md): hardly at all, their scores
+a fortieth of the titles' in spread.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ IDP: Final = (
         label="IDP, ID + text, zero-shot",
         reference=f"{PAPER}, section 3.6",
         model="profiled-sasrec",
-        options={"title_weight": 100.0},
+        options={"title_weight": 500.0},
         items="joined",
         adaptor="centred",
         embeddings="zero_shot",
