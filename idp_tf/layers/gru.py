@@ -116,7 +116,7 @@ class _RecurrentLayer(tf_keras.layers.Layer):
     ) -> tf.Tensor:
         # All steps' masks at once: a loop's body cannot count.
         kept = self.state_dropout(tf.ones_like(inputs), training=training)
-        from_inputs = tf.matmul(inputs, self.input_kernel) + self.bias
+        from_inputs = tf.tensordot(inputs, self.input_kernel, axes=1) + self.bias
         gates_kernel, state_kernel = map(
             tf.convert_to_tensor, (self.gates_kernel, self.state_kernel)
         )
