@@ -232,7 +232,7 @@ def systems(
 
 @app.command()
 def experiment(
-    name: Annotated[str, typer.Argument(help="table2, figure4 or table8.")],
+    name: Annotated[str, typer.Argument(help="table2 to table9, or figure4.")],
     data: Data,
     workdir: Workdir,
     preset: PresetOption = Preset.standard,

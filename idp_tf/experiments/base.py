@@ -15,7 +15,17 @@ from idp_tf.workflow.artifacts import write_json
 from idp_tf.workflow.result_table import format_results
 from idp_tf.workflow.run import Run, RunConfig
 
-EXPERIMENTS: Final = ("table2", "figure4", "table8")
+EXPERIMENTS: Final = (
+    "table2",
+    "table3",
+    "table4",
+    "table5",
+    "table6",
+    "table7",
+    "figure4",
+    "table8",
+    "table9",
+)
 
 SOURCES: Final = ("grocery", "home", "movies", "books", "electronics")
 TARGETS: Final = ("office", "toys")

@@ -1,4 +1,4 @@
-"""Table 2: does IDP beat SASRec from scratch, and the floors?
+"""Table 2: does IDP beat every other system of the paper, and the floors?
 
 idp-tf experiment table2 --data DIR --workdir W --preset quick --seeds 3
 """
@@ -7,14 +7,22 @@ from idp_tf.experiments.base import FLOORS, Experiment
 
 EXPERIMENT = Experiment(
     name="table2",
-    question="Does IDP beat the same model from scratch, and what anybody can do without a model?",
+    question="Does IDP beat every other system, its own model from scratch, and the floors?",
     systems=(
         *FLOORS,
+        "gru4rec",
         "sasrec",
-        "idp-zero-shot",
+        "bert4rec",
+        "fdsa",
+        "dacdr",
+        "dacdr-scratch",
+        "peterrec",
+        "recformer",
+        "recformer-scratch",
+        "unisrec-id-t",
+        "unisrec-id-t-scratch",
         "idp",
-        "idp-wo-encoder",
-        "idp-wo-matcher",
-        "idp-wo-bcl",
+        "idp-id-t",
+        "idp-id-t-scratch",
     ),
 )
