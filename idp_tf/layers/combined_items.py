@@ -53,7 +53,6 @@ class SummedItems(_IdsAndTitles):
     Args:
         ids: The part that is learned for each item.
         titles: The part that is made of titles, of the same items and as wide.
-        title_weight: What the title's part is multiplied by; fixed.
 
     Call arguments:
         item_ids: int32, (batch, …).
@@ -74,7 +73,7 @@ class SummedItems(_IdsAndTitles):
         TensorShape([1, 1, 2])
     """
 
-    def __init__(self, ids: IdItems, titles: TitleItems, title_weight: float = 1.0, **kwargs: Any):
+    def __init__(self, ids: IdItems, titles: TitleItems, **kwargs: Any):
         super().__init__(ids, titles, **kwargs)
         if ids.dim != titles.dim:
             raise SettingsError(
@@ -83,22 +82,14 @@ class SummedItems(_IdsAndTitles):
                 remedy="give both the same dim",
             )
         self.dim = ids.dim
-        self.title_weight = title_weight
 
     def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Adds; see the class."""
-        return self._add(self.ids(item_ids), self.titles(item_ids, training=training))
+        return self.ids(item_ids) + self.titles(item_ids, training=training)
 
     def table(self, training: bool | None = None) -> tf.Tensor:
         """Vectors of all items, (num_items + 1, dim); row 0 is what is made of padding."""
-        return self._add(self.ids.table(), self.titles.table(training=training))
-
-    def _add(self, ids: tf.Tensor, titles: tf.Tensor) -> tf.Tensor:
-        return ids + (titles if self.title_weight == 1 else self.title_weight * titles)
-
-    def get_config(self) -> dict[str, Any]:
-        """The arguments of ``__init__``; values of both parts are in their weights."""
-        return {**super().get_config(), "title_weight": self.title_weight}
+        return self.ids.table() + self.titles.table(training=training)
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")

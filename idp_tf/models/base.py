@@ -222,7 +222,7 @@ class SequenceModel(tfrs.Model):
                 remedy="pre-train the model that is to be fine-tuned",
             )
         copy_weights(pretrained.encoder, self.encoder)
-        if self.items.adaptor is not None and pretrained.items.adaptor is not None:
+        if pretrained.items.adaptor is not None and self.items.adaptor is not None:
             copy_weights(pretrained.items.adaptor, self.items.adaptor)
 
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:

@@ -11,6 +11,7 @@ from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError
 from idp_tf.layers import (
     CentredDirection,
+    FixedProjection,
     IdItems,
     ItemLayer,
     JoinedItems,
@@ -18,10 +19,11 @@ from idp_tf.layers import (
     SummedItems,
     TitleItems,
     derive_seed,
+    fit_pca,
 )
 
 ITEMS: Final = ("titles", "sum", "joined")
-ADAPTORS: Final = ("dense", "centred", "moe")
+ADAPTORS: Final = ("dense", "pca", "centred", "moe")
 
 
 def build_items(
@@ -39,7 +41,8 @@ def build_items(
     Args:
         kind: ``titles``, ``sum`` (of ids and titles) or ``joined`` (both side by side).
         adaptor: What makes vectors of titles: ``dense`` and ``moe`` (UniSRec's) are trained,
-            ``centred`` takes the titles' own mean away and keeps directions, of their own width.
+            ``pca`` keeps the directions in which these titles vary most, ``centred`` takes their
+            mean away and keeps directions, of their own width.
         num_items: Items 1 … num_items.
         dim: Width of the vectors, of each half where they are joined; but for ``centred``.
         title_vectors: (num_items, width), all zeros for an item without a title.
@@ -76,8 +79,10 @@ def _title_items(
     if title_vectors is not None:
         table = np.zeros((len(title_vectors) + 1, title_vectors.shape[1]), np.float32)
         table[PAD_ID + 1 :] = title_vectors
-    if adaptor == "centred" and title_vectors is not None:
-        mean = title_vectors[title_vectors.any(axis=1)].mean(axis=0)
-        return TitleItems(table, title_vectors.shape[1], CentredDirection(mean))
+    if adaptor in ("pca", "centred") and title_vectors is not None:
+        titled = title_vectors[title_vectors.any(axis=1)]
+        if adaptor == "pca":
+            return TitleItems(table, dim, FixedProjection(*fit_pca(titled, dim)))
+        return TitleItems(table, titled.shape[1], CentredDirection(titled.mean(axis=0)))
     moe = MoEAdaptor(dim, seed=derive_seed(seed, 3)) if adaptor == "moe" else None
     return TitleItems(table, dim, moe, seed=seed)

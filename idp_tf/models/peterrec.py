@@ -112,6 +112,7 @@ class PeterRec(TransformerModel):
             raise SettingsError(
                 f"PeterRec patches SASRec's encoder, not a {type(pretrained).__name__}'s",
                 where="take_over",
+                remedy="pre-train a SASRec",
             )
         theirs, ours = pretrained.encoder.trainable_weights, self.encoder.pretrained_weights
         if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:

@@ -40,7 +40,7 @@ class ProfiledSASRec(TransformerModel):
         **kwargs: As for ``TransformerModel``.
 
     Raises:
-        SettingsError: if there are no titles, or the ids do not fit.
+        SettingsError: if there are no titles or they weigh nothing, or the ids do not fit.
 
     Reference: the project's own; ID-centric Pre-training, section 3.6, adds titles shortened by
     PCA to generated ids instead.
@@ -76,6 +76,10 @@ class ProfiledSASRec(TransformerModel):
                 remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
                 "titles takes a system that reads ids alone, such as SASRec",
             )
+        if title_weight <= 0:
+            raise SettingsError(
+                f"titles that weigh {title_weight}", where="title_weight", remedy="above 0"
+            )
         transformer = CausalTransformer(
             num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="ids"
         )
@@ -95,6 +99,7 @@ class ProfiledSASRec(TransformerModel):
             raise SettingsError(
                 f"ProfiledSASRec starts from a SASRec, not from a {type(pretrained).__name__}",
                 where="take_over",
+                remedy="pre-train a SASRec on ids",
             )
         copy_weights(pretrained.encoder, self.encoder.transformer)
 

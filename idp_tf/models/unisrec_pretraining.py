@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from idp_tf.data.schema import PAD_ID
 from idp_tf.layers import ItemDrop, PositionSample, derive_seed
 from idp_tf.losses import Items
 from idp_tf.models.base import Batch
@@ -97,7 +98,9 @@ class UniSRecPretraining(UniSRec):
         step's items, (n,) ascending, with ``distinct_vectors``, (n, dim), zeros for padding.
         """
         item_ids, positive_ids = inputs["item_ids"], inputs["positive_ids"]
-        ids = tf.sort(tf.unique(tf.reshape(tf.stack([item_ids, positive_ids]), [-1])).y)
+        found = tf.reshape(tf.stack([item_ids, positive_ids]), [-1])
+        # Padding too: histories with items left out may be the only ones that have any.
+        ids = tf.sort(tf.unique(tf.concat([[tf.cast(PAD_ID, found.dtype)], found], 0)).y)
         batch = {
             **inputs,
             "positive_ids": self.row_sample(positive_ids),

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 Kind = Literal["floor", "sequence", "recformer", "inner"]
 Items = Literal["ids", "titles", "sum", "joined"]
-Adaptor = Literal["dense", "centred", "moe"]
+Adaptor = Literal["dense", "pca", "centred", "moe"]
 Embeddings = Literal["fresh", "generated", "zero_shot", "untuned", "twin"]
 
 PAPER: Final = "ID-centric Pre-training"

@@ -1,10 +1,11 @@
 """ID-centric pre-training: what the paper proposes, its variants and its ablations.
 
-The paper's zero-shot form with titles adds them, shortened by PCA, to generated ids. On real
-domains that stays far below a nearest-title ranker, and so does whatever lets generated ids speak
-loudly. Here titles rank by themselves and ids are added to them; how loud they may be was found
-on two source domains that were held out as targets (docs/results.md): hardly at all, their scores
-a fortieth of the titles' in spread.
+The paper's zero-shot form with titles adds them, shortened by PCA, to generated ids
+(``idp-id-t-pca-zero-shot``). On real domains that stays below a nearest-title ranker, and so does
+whatever lets generated ids speak loudly. In ``idp-id-t-zero-shot`` titles rank by themselves and
+ids are added to them; how loud they may be was found on two source domains that were held out as
+targets (docs/results.md): hardly at all, their scores a fortieth of the titles' in spread. Its
+twin is the same without the ids, ``title-profile``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from idp_tf.systems.base import PAPER, SASREC_BASE, Base, System
 from idp_tf.systems.transfer import from_scratch
 
 IDP_INNER: Final = "idp-inner"
+TITLE_PROFILE: Final = "title-profile"
 
 _IDP: Final = System(
     slug="idp",
@@ -50,6 +52,20 @@ _ID_T: Final = _variant(
     twin="idp-id-t-scratch",
 )
 
+_ID_T_ZERO_SHOT: Final = replace(
+    _ID_T,
+    slug="idp-id-t-zero-shot",
+    label="IDP, ID + text, zero-shot",
+    reference=f"our own, in the place of {PAPER}, section 3.6",
+    model="profiled-sasrec",
+    options={"title_weight": 500.0},
+    items="joined",
+    adaptor="centred",
+    embeddings="zero_shot",
+    trained=False,
+    twin=TITLE_PROFILE,
+)
+
 IDP: Final = (
     _variant("idp-zero-shot", "zero-shot", "3.6", embeddings="zero_shot", trained=False),
     _variant("idp-wo-matcher", "without the matcher", "3.7", embeddings="fresh"),
@@ -68,16 +84,15 @@ IDP: Final = (
     ),
     replace(
         _ID_T,
-        slug="idp-id-t-zero-shot",
-        label="IDP, ID + text, zero-shot",
+        slug="idp-id-t-pca-zero-shot",
+        label="IDP, ID + text by PCA, zero-shot",
         reference=f"{PAPER}, section 3.6",
-        model="profiled-sasrec",
-        options={"title_weight": 500.0},
-        items="joined",
-        adaptor="centred",
+        adaptor="pca",
         embeddings="zero_shot",
         trained=False,
     ),
+    _ID_T_ZERO_SHOT,
+    from_scratch(_ID_T_ZERO_SHOT, slug=TITLE_PROFILE, label="Titles' profile alone", trained=False),
     _ID_T,
     from_scratch(_ID_T),
     System(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from idp_tf.systems.base import PAPER, SASREC_BASE, Base, System
 
@@ -44,18 +44,17 @@ _DACDR: Final = System(
 )
 
 
-def from_scratch(system: System, **changes: object) -> System:
-    """The same model with nothing taken from anywhere."""
-    return replace(
-        system,
-        slug=f"{system.slug}-scratch",
-        label=f"{system.label}, from scratch",
-        base=None,
-        takes_over=False,
-        embeddings="fresh",
-        twin=None,
-        **changes,  # type: ignore[arg-type]
-    )
+def from_scratch(system: System, **changes: Any) -> System:
+    """The same model with nothing taken from anywhere; ``changes`` are what else differs."""
+    plain: dict[str, Any] = {
+        "slug": f"{system.slug}-scratch",
+        "label": f"{system.label}, from scratch",
+        "base": None,
+        "takes_over": False,
+        "embeddings": "fresh",
+        "twin": None,
+    }
+    return replace(system, **(plain | changes))
 
 
 _RECFORMER: Final = System(

@@ -40,11 +40,19 @@ def build_target_model(
         SettingsError: if the system has no such model, or needs something that is not given.
     """
     if system.model is None:
-        raise SettingsError(f"system {system.slug!r} is no sequence model")
+        raise SettingsError(
+            f"system {system.slug!r} is no sequence model",
+            where="system",
+            remedy="choose one whose kind is sequence",
+        )
     initializer = None
     if system.embeddings != "fresh":
         if embeddings is None:
-            raise SettingsError(f"system {system.slug!r} needs the embeddings it starts from")
+            raise SettingsError(
+                f"system {system.slug!r} needs the embeddings it starts from",
+                where="embeddings",
+                remedy="generate them (idp_tf.transfer.generate_embeddings)",
+            )
         initializer = MatchedEmbeddings(embeddings)
     model = build_model(
         system.model,
@@ -60,6 +68,10 @@ def build_target_model(
     )
     if system.takes_over:
         if pretrained is None:
-            raise SettingsError(f"system {system.slug!r} needs a pre-trained model")
+            raise SettingsError(
+                f"system {system.slug!r} needs a pre-trained model",
+                where="pretrained",
+                remedy=f"pre-train a {system.base.model if system.base else 'model'}",
+            )
         model.take_over(pretrained)
     return model

@@ -20,6 +20,7 @@ from idp_tf.text import (
     hold_out,
     tune_matcher,
 )
+from idp_tf.transfer.generate import find_untitled
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.judge import judge_matcher, share_across_domains
 from idp_tf.workflow.known_items import KnownItems, find_known_items
@@ -132,6 +133,8 @@ def _encode(encoder: TextEncoder, titles: list[str], folder: Path, name: str) ->
     if not file.is_file():
         parts = folder / "parts"
         vectors = encoder.encode(titles, resume_dir=parts, description=f"Titles, {name}")
+        # Nothing is like an item without a title.
+        vectors[find_untitled(titles)] = 0
         _store(encoder, vectors, folder)
         shutil.rmtree(parts, ignore_errors=True)
     stored: Float32Array = np.load(file, mmap_mode="r")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idp_tf.systems import NEAREST_TITLE, SASREC_BASE, SYSTEMS, Base, System
+from idp_tf.systems import SASREC_BASE, SYSTEMS, Base, System
 from idp_tf.workflow.run import Run
 
 
@@ -31,5 +31,5 @@ def titled_domains(run: Run) -> list[str]:
     sources = any(base.reads_titles for base in needed_bases(run)) or (
         needs_matcher(run) and run.settings.matcher.kept_layers is None
     )
-    target = any(system.reads_titles or system.slug == NEAREST_TITLE for system in systems)
+    target = any(system.reads_titles for system in systems)
     return [*(run.config.sources if sources else ()), *([run.config.target] if target else ())]

@@ -47,7 +47,7 @@ def recformer_artifact(run: Run, system: System) -> Artifact:
         **_what_decides(run),
         "target": data_key(run, run.config.target),
         "negatives": run.settings.evaluation.negatives,
-        "pretrain": _base_artifact(run).key if system.takes_over else None,
+        "pretrain": recformer_base_artifact(run).key if system.takes_over else None,
     }
     folder = run.target_dir / "systems" / system.slug / f"seed-{run.settings.seed}"
     return run.artifact(folder, f"{system.slug}, seed {run.settings.seed}", inputs)
@@ -69,11 +69,12 @@ def recformer_caps(run: Run) -> str:
         f"{caps.max_items} items of a user, {caps.title_tokens} word pieces of each and "
         f"{caps.max_tokens} in all, was pre-trained for {caps.pretrain_steps} steps on at most "
         f"{caps.pretrain_sequences:,} users, and has one seed: its own settings, not those that "
-        "the other systems share."
+        "the other systems share, and its learning rate is not searched for."
     )
 
 
-def _base_artifact(run: Run) -> Artifact:
+def recformer_base_artifact(run: Run) -> Artifact:
+    """The artifact of the pre-training that systems share."""
     inputs = {
         **_what_decides(run),
         "sources": {name: data_key(run, name) for name in run.config.sources},
@@ -97,7 +98,7 @@ def _build_encoder(run: Run) -> RecformerEncoder:
 
 
 def _pretrain(run: Run) -> None:
-    artifact = _base_artifact(run)
+    artifact = recformer_base_artifact(run)
     if artifact.open(rebuild=run.rebuild):
         return
     merged, encoder = load_sources(run), _build_encoder(run)
@@ -120,7 +121,7 @@ def _fine_tune(run: Run, system: System) -> None:
         return
     target, settings = load_target(run), run.settings.recformer
     encoder = (
-        RecformerEncoder.load(_base_artifact(run).folder / "encoder")
+        RecformerEncoder.load(recformer_base_artifact(run).folder / "encoder")
         if system.takes_over
         else _build_encoder(run)
     )

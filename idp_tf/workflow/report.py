@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
-from idp_tf.systems import IDP_INNER, SYSTEMS, Base
+from idp_tf.systems import IDP_INNER, SYSTEMS, System
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
     COLD,
@@ -28,7 +28,7 @@ from idp_tf.workflow.match import matcher_artifact
 from idp_tf.workflow.needs import needed_bases, needs_matcher, systems_of
 from idp_tf.workflow.prepare import load_sources, load_target
 from idp_tf.workflow.pretrain import pretrain_artifact
-from idp_tf.workflow.recformer import recformer_caps
+from idp_tf.workflow.recformer import recformer_base_artifact, recformer_caps
 from idp_tf.workflow.report_page import write_report_page
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.target_settings import settings_notes
@@ -54,6 +54,8 @@ NOTES = (
 def write_report(run: Run) -> dict[str, Any]:
     """Collects what the run's target has shown, and writes the workdir's report."""
     write_json(run.target_dir / _TARGET_REPORT, _target_report(run))
+    # Before other targets' artifacts are asked for, which are none of this run.
+    stages = _stages(run)
     targets, left_out = _targets(run)
     configs = {target["domain"]: target["config"] for target in targets if "config" in target}
     report = {
@@ -77,15 +79,7 @@ def write_report(run: Run) -> dict[str, Any]:
         "matches": {target["domain"]: target["matches"] for target in targets},
         "transfer": {t["domain"]: t["transfer"] for t in targets if t["transfer"]},
         "test_openings": {target["domain"]: target["test_openings"] for target in targets},
-        "stages": [
-            {
-                "name": artifact.name,
-                "seconds": artifact.summary["seconds"],
-                "reused": not artifact.made_here,
-            }
-            for artifact in run.artifacts.values()
-            if (artifact.folder / DONE_FILE).is_file()
-        ],
+        "stages": stages,
         "notes": [*NOTES, *_caps(run), *left_out, *settings_notes(configs)],
     }
     write_json(run.workdir / REPORT_JSON, report)
@@ -93,12 +87,24 @@ def write_report(run: Run) -> dict[str, Any]:
     return report
 
 
+def _stages(run: Run) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": artifact.name,
+            "seconds": artifact.summary["seconds"],
+            "reused": not artifact.made_here,
+        }
+        for artifact in run.artifacts.values()
+        if (artifact.folder / DONE_FILE).is_file()
+    ]
+
+
 def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
     """What each target of the workdir has shown, and a note on each that is out of date."""
     found = [read_json(file) for file in sorted(run.workdir.glob(f"target/*/{_TARGET_REPORT}"))]
     # The target of this run comes first: it is what its user looks for.
     found.sort(key=lambda target: target["domain"] != run.config.target)
-    now = _made_from(run, [s.base for s in SYSTEMS.values() if s.base], matcher=True)
+    now = _made_from(run, SYSTEMS.values(), matcher=True)
     stale = [
         target
         for target in found
@@ -116,9 +122,15 @@ def _caps(run: Run) -> list[str]:
     return [recformer_caps(run)] if wanted else []
 
 
-def _made_from(run: Run, bases: Sequence[Base], *, matcher: bool) -> dict[str, str]:
+def _made_from(run: Run, systems: Iterable[System], *, matcher: bool) -> dict[str, str]:
     """The keys of what targets of one workdir share, as this run would make it."""
-    shared = [pretrain_artifact(run, base) for base in bases]
+    shared = [
+        recformer_base_artifact(run)
+        if system.kind == "recformer"
+        else pretrain_artifact(run, system.base)
+        for system in systems
+        if system.base is not None
+    ]
     if matcher:
         shared.append(matcher_artifact(run))
     return {artifact.name: artifact.key for artifact in shared}
@@ -129,7 +141,7 @@ def _target_report(run: Run) -> dict[str, Any]:
     return {
         "domain": run.config.target,
         "config": run.config.model_dump(mode="json"),
-        "made_from": _made_from(run, needed_bases(run), matcher=needs_matcher(run)),
+        "made_from": _made_from(run, systems_of(run), matcher=needs_matcher(run)),
         "manifest": load_target(run).manifest,
         "results": list(_results(run)),
         "significance": list(_significance(run, ranks)),

@@ -74,12 +74,11 @@ def test_titles_go_through_the_adaptor():
     np.testing.assert_allclose(items.table(), adapted(items), atol=1e-5)
 
 
-def test_a_sum_weighs_its_titles():
-    for options, weight in (({}, 1.0), ({"title_weight": 0.25}, 0.25)):
-        items = make_summed(**options)
-        wanted = items.ids.table().numpy() + weight * adapted(items.titles)
-        np.testing.assert_allclose(items(IDS), wanted[IDS], atol=1e-5)
-        np.testing.assert_allclose(items.table(), wanted, atol=1e-5)
+def test_a_sum_adds_its_parts():
+    items = make_summed()
+    wanted = items.ids.table().numpy() + adapted(items.titles)
+    np.testing.assert_allclose(items(IDS), wanted[IDS], atol=1e-5)
+    np.testing.assert_allclose(items.table(), wanted, atol=1e-5)
 
 
 def test_a_join_has_ids_first():
@@ -129,7 +128,7 @@ def test_the_adaptor_knows_of_training(combine):
         lambda: IdItems(NUM_ITEMS, DIM, seed=4),
         make_titles,
         lambda: make_titles(adaptor=FixedProjection(*fit_pca(title_vectors()[1:], DIM))),
-        lambda: make_summed(title_weight=0.5),
+        make_summed,
         make_joined,
     ],
 )

@@ -54,7 +54,7 @@ def make_sasrec_of_titles(**options):
 
 
 def make_sasrec_of_both(**options):
-    return make_sasrec(items=SummedItems(*parts(**options), title_weight=0.5), **options)
+    return make_sasrec(items=SummedItems(*parts(**options)), **options)
 
 
 def make_fdsa(**options):
