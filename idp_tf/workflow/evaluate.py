@@ -23,11 +23,10 @@ from idp_tf.workflow.inner import cold_users
 from idp_tf.workflow.making import load_made, made_artifact
 from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.scores import COLD
 from idp_tf.workflow.titles import load_title_vectors, titles_artifact
 
 OPENINGS_FILE = "test_openings.jsonl"
-COLD = "-cold"
-"""What a protocol's name ends with where only users with a cold test item take part."""
 Int32Array = npt.NDArray[np.int32]
 
 # Validation draws its negatives with the run's own seed; the test must draw others.

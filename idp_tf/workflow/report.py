@@ -15,7 +15,6 @@ from idp_tf.models.training import MONITOR
 from idp_tf.systems import IDP_INNER, SYSTEMS, System
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
-    COLD,
     count_openings,
     evaluated,
     evaluation_artifact,
@@ -31,6 +30,7 @@ from idp_tf.workflow.pretrain import pretrain_artifact
 from idp_tf.workflow.recformer import recformer_base_artifact, recformer_caps
 from idp_tf.workflow.report_page import write_report_page
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.scores import COLD
 from idp_tf.workflow.target_settings import settings_notes
 from idp_tf.workflow.transfer import transfer_artifact
 from idp_tf.workflow.twins import Ranks, compare_twins

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from idp_tf.errors import DataError
 from idp_tf.workflow.scores import (
+    COLD,
     SystemScores,
     best_two,
     collect_scores,
@@ -52,10 +53,17 @@ def format_results(
             where="report",
             remedy=f"there are: {', '.join(domains_of(report)) or 'none'}",
         )
-    columns = {protocol: collect_scores(report, domain, protocol) for protocol in protocols}
     console = Console(file=io.StringIO(), width=_WIDTH, force_terminal=color, no_color=not color)
-    console.print(_table(columns, metrics))
-    console.print(_caption(report, domain, columns), highlight=False)
+    # Other users, so a table of their own.
+    for cold in (False, True):
+        columns = {
+            protocol: collect_scores(report, domain, protocol)
+            for protocol in protocols
+            if protocol.endswith(COLD) == cold
+        }
+        if columns:
+            console.print(_table(columns, metrics))
+            console.print(_caption(report, domain, columns), highlight=False)
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines).strip("\n")

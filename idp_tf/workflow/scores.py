@@ -10,6 +10,8 @@ from typing import Any, Final
 from idp_tf.systems import SYSTEMS
 
 FULL: Final = "full"
+COLD: Final = "-cold"
+"""What a protocol's name ends with where only users with a cold test item take part."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def protocols_of(report: Mapping[str, Any], domain: str) -> list[str]:
     """A domain's protocols, sampled ones first."""
     rows = [row for row in report.get("results") or [] if row["domain"] == domain]
     found = dict.fromkeys(row["protocol"] for row in rows)
-    return sorted(found, key=lambda name: (name.endswith("-cold"), name.startswith(FULL)))
+    return sorted(found, key=lambda name: (name.endswith(COLD), name.startswith(FULL)))
 
 
 def protocol_label(protocol: str) -> str:
@@ -70,7 +72,7 @@ def protocol_label(protocol: str) -> str:
         label = f"{count} sampled negatives"
     elif kind == FULL:
         label = "Full ranking"
-    return f"{label}, users whose test item is cold" if protocol.endswith("-cold") else label
+    return f"{label}, users whose test item is cold" if protocol.endswith(COLD) else label
 
 
 def collect_scores(report: Mapping[str, Any], domain: str, protocol: str) -> list[SystemScores]:

@@ -43,6 +43,14 @@ def test_systems_are_rows_and_protocols_stand_side_by_side() -> None:
     assert "\x1b" not in "\n".join(lines)
 
 
+def test_cold_protocols_have_a_table_of_their_own() -> None:
+    cold = [row("idp-inner", "sampled-99-cold", 0.1), row("idp", "full-cold", 0.02)]
+    lines = format_results({"results": [*REPORT["results"], *cold]}, "tea").splitlines()
+    assert lines[:6] == format_results(REPORT, "tea").splitlines()[:6]
+    assert lines[7].split() == ["sampled-99-cold", "full-cold"]
+    assert [line.split()[0] for line in lines[10:12]] == ["idp", "idp-inner"]
+
+
 def test_colour_only_where_asked_for() -> None:
     assert "\x1b[1m" in format_results(REPORT, "tea", color=True)
 
