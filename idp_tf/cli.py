@@ -15,6 +15,7 @@ from idp_tf import IdpError, __version__
 from idp_tf.cli_options import (
     ConfigFile,
     Data,
+    Exported,
     Preset,
     PresetOption,
     Rebuild,
@@ -155,12 +156,12 @@ def evaluate(workdir: Workdir, rebuild: Rebuild = False) -> None:
 
 
 @app.command()
-def export(workdir: Workdir, rebuild: Rebuild = False) -> None:
+def export(workdir: Workdir, system: Exported = None, rebuild: Rebuild = False) -> None:
     """Stage 7: write the SavedModels that TF-Serving serves."""
     from idp_tf.workflow import stages
 
     with _old_run(workdir, rebuild) as opened:
-        config_file = stages.export(opened)
+        config_file = stages.export(opened, system)
     typer.echo(f"Serve them with: idp-tf serve --model_config_file {config_file} --port 8500")
 
 

@@ -43,6 +43,14 @@ Systems = Annotated[
     str | None,
     typer.Option(help="What to train and evaluate, separated by commas: see idp-tf systems."),
 ]
+Exported = Annotated[
+    str | None,
+    typer.Option(
+        "--system",
+        help="Whose recommender: any sequence model of the run. Else idp, idp-wo-encoder, sasrec, "
+        "or the first other that was trained.",
+    ),
+]
 Rebuild = Annotated[
     bool, typer.Option("--rebuild", help="Make anew what other settings or data made.")
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from idp_tf.errors import requires_extra
+from idp_tf.errors import SettingsError, requires_extra
 from idp_tf.retrieval import MIN_VECTORS, Method, build_index
 from idp_tf.systems import SYSTEMS, System
 from idp_tf.workflow.artifacts import read_json, write_json
@@ -42,28 +42,70 @@ def require_serving() -> None:
         import serving.saved_models  # noqa: F401
 
 
-def export(run: Run) -> Path:
+def export(run: Run, slug: str | None = None) -> Path:
     """Exports the recommender and, where there is one, the matcher, in exact and ScaNN form.
 
     Too few items for ScaNN leave its form out, with a warning.
 
-    The recommender holds the first of idp, idp-wo-encoder and sasrec that the run has
-    trained (failing those, the first system that it has), with the run's first seed. A
-    model that was exported from the same inputs is kept; another target or other
-    settings give a new version beside the old one.
+    The recommender has the run's first seed. A model that was exported from the same inputs
+    is kept; another system, another target or other settings give a new version beside the
+    old one.
+
+    Args:
+        run: The run, its models made.
+        slug: The recommender's system; by default the first of idp, idp-wo-encoder and sasrec
+            that the run has trained, failing those the first sequence model that it has trained.
 
     Returns:
         ``export/models.config``.
 
     Raises:
         MissingDependencyError: if the extra ``serving`` is not installed.
+        SettingsError: if the system is no sequence model of the run, or none can be chosen.
     """
     require_serving()
-    from serving.export import export_recommender, write_models_config
+    from serving.export import write_models_config
 
+    check_systems(run)
+    system = _default_system(run) if slug is None else _named_system(run, slug)
+    if system is None:
+        raise _no_default(run)
+    _write_recommender(run, _export_folder(run), system)
+    _write_matchers(run, _export_folder(run))
+    return write_models_config(_export_folder(run))
+
+
+def export_what_can_be(run: Run) -> None:
+    """The export within a run of all stages, which a run without a trained model outlives.
+
+    Then a warning says why there is no recommender, and the matcher, where there is one, is
+    exported alone.
+
+    Raises:
+        MissingDependencyError: if the extra ``serving`` is not installed.
+    """
+    if _default_system(run) is not None:
+        export(run)
+        return
+    error = _no_default(run)
+    _log.warning("no recommender is exported: %s; %s", error.problem, error.remedy)
+    if needs_matcher(run):
+        require_serving()
+        from serving.export import write_models_config
+
+        _write_matchers(run, _export_folder(run))
+        write_models_config(_export_folder(run))
+
+
+def _export_folder(run: Run) -> Path:
     folder = run.workdir / "export"
     folder.mkdir(exist_ok=True)
-    system = _exported_system(run)
+    return folder
+
+
+def _write_recommender(run: Run, folder: Path, system: System) -> None:
+    from serving.export import export_recommender
+
     target = load_target(run)
     key = model_artifact(run, system, run.settings.seed).key
     about = {"domain": target.name, "system": system.slug, "seed": run.settings.seed}
@@ -73,16 +115,19 @@ def export(run: Run) -> Path:
             continue
         if not _is_exported(folder, name, key):
             model = model or load_target_model(run, system, run.settings.seed)
-            _warn_of_another_domain(folder, name, target.name)
+            _warn_of_another(folder, name, about)
             _note_version(folder, name, key, about)
             _log_export(
                 export_recommender(model, target.item_ids, folder, scann=scann, about=about)
             )
-    if needs_matcher(run):
-        _write_matcher(run, folder, "matcher", "exact")
-        if _enough_for_scann("matcher_scann", load_sources(run).num_items):
-            _write_matcher(run, folder, "matcher_scann", "scann")
-    return write_models_config(folder)
+
+
+def _write_matchers(run: Run, folder: Path) -> None:
+    if not needs_matcher(run):
+        return
+    _write_matcher(run, folder, "matcher", "exact")
+    if _enough_for_scann("matcher_scann", load_sources(run).num_items):
+        _write_matcher(run, folder, "matcher_scann", "scann")
 
 
 def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
@@ -121,10 +166,38 @@ def _enough_for_scann(name: str, num_items: int) -> bool:
     return num_items >= MIN_VECTORS
 
 
-def _exported_system(run: Run) -> System:
-    check_systems(run)
+def _default_system(run: Run) -> System | None:
     trained = [system.slug for system in target_systems(run) if system.trained]
-    return SYSTEMS[next(slug for slug in (*_PREFERRED, *trained) if slug in trained)]
+    return next((SYSTEMS[slug] for slug in (*_PREFERRED, *trained) if slug in trained), None)
+
+
+def _no_default(run: Run) -> SettingsError:
+    return SettingsError(
+        f"none of {', '.join(run.settings.systems)} is a sequence model that is trained",
+        where="systems",
+        remedy=_how_to_export(run),
+    )
+
+
+def _named_system(run: Run, slug: str) -> System:
+    system = next((system for system in target_systems(run) if system.slug == slug), None)
+    if system is None:
+        named = slug in run.settings.systems
+        raise SettingsError(
+            f"{slug!r} is no sequence model, so it cannot be exported"
+            if named
+            else f"{slug!r} is not among the systems of this run",
+            where="--system",
+            remedy=_how_to_export(run),
+        )
+    return system
+
+
+def _how_to_export(run: Run) -> str:
+    slugs = [system.slug for system in target_systems(run)]
+    if slugs:
+        return f"idp-tf export --system with one of {', '.join(slugs)}, or add others to systems"
+    return "add idp, or sasrec, to systems"
 
 
 def _is_exported(folder: Path, name: str, key: str) -> bool:
@@ -137,17 +210,18 @@ def _is_exported(folder: Path, name: str, key: str) -> bool:
     return whole
 
 
-def _warn_of_another_domain(folder: Path, name: str, domain: str) -> None:
+def _warn_of_another(folder: Path, name: str, about: Mapping[str, Any]) -> None:
     latest = _noted_versions(folder).get(name, {})
-    if latest.get("domain", domain) != domain:
-        _log.warning(
-            "%s: the latest version, from which servers answer, becomes one of %s; version %s is "
-            "of %s",
-            name,
-            domain,
-            latest["version"],
-            latest["domain"],
-        )
+    for what in ("domain", "system"):
+        if latest.get(what, about[what]) != about[what]:
+            _log.warning(
+                "%s: the latest version, from which servers answer, becomes one of %s; version %s "
+                "is of %s",
+                name,
+                about[what],
+                latest["version"],
+                latest[what],
+            )
 
 
 def _note_version(

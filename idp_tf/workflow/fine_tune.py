@@ -47,12 +47,14 @@ def fine_tune(run: Run) -> None:
 
 
 def check_systems(run: Run) -> None:
-    """Refuses systems that are unknown or named twice, and a run that trains none.
+    """Refuses systems that are unknown or named twice, and a run without any.
 
     Raises:
         SettingsError: naming the known ones.
     """
     slugs, known = run.settings.systems, f"known: {', '.join(SYSTEMS)}"
+    if not slugs:
+        raise SettingsError("no systems are named", where="systems", remedy=known)
     for slug in slugs:
         if slug not in SYSTEMS:
             raise SettingsError(f"unknown system {slug!r}", where="systems", remedy=known)
@@ -65,13 +67,6 @@ def check_systems(run: Run) -> None:
                 where="systems",
                 remedy=f"add {twin} to systems",
             )
-    if not any(system.trained for system in target_systems(run)):
-        raise SettingsError(
-            f"none of {', '.join(slugs) or 'no systems'} is a sequence model that is trained, so "
-            "nothing can be exported",
-            where="systems",
-            remedy="add idp, or sasrec, to systems",
-        )
 
 
 def target_systems(run: Run) -> list[System]:

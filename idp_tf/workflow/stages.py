@@ -1,7 +1,7 @@
 """The stages of a run, in their order."""
 
 from idp_tf.workflow.evaluate import evaluate_all
-from idp_tf.workflow.export import export
+from idp_tf.workflow.export import export, export_what_can_be
 from idp_tf.workflow.making import make_systems
 from idp_tf.workflow.match import match
 from idp_tf.workflow.prepare import prepare
@@ -12,6 +12,7 @@ from idp_tf.workflow.transfer import transfer
 __all__ = [
     "evaluate_all",
     "export",
+    "export_what_can_be",
     "make_systems",
     "match",
     "prepare",

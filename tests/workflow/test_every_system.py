@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny_world import NUM_ITEMS, SOURCES, TARGET, command, invoke
 
 from idp_tf.data.store import load_domain
@@ -61,6 +62,26 @@ def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     assert done.code == 0, done.err
     stages = json.loads((workdir / "report.json").read_text())["stages"]
     assert stages and all(stage["reused"] for stage in stages)
+
+
+@pytest.mark.parametrize(
+    "slug", ["gru4rec", "bert4rec", "fdsa", "dacdr", "peterrec", "unisrec-id-t", "sasrec-ex"]
+)
+def test_each_sequence_model_can_be_exported(workdir: Path, slug: str) -> None:
+    done = invoke("export", "--workdir", workdir, "--system", slug)
+    assert done.code == 0, done.err
+    versions = workdir / "export" / "recommender"
+    latest = max(versions.iterdir(), key=lambda version: int(version.name))
+    served = tf.saved_model.load(str(latest)).signatures["serving_default"]
+    first, *_ = load_domain(workdir / "data" / TARGET).item_ids.external_ids
+    answer = served(item_ids=tf.constant([[first]]), k=tf.constant(NUM_ITEMS - 1, tf.int32))
+
+    model: Any = load_model(workdir / "target" / TARGET / "systems" / slug / "seed-0" / "model")
+    window = np.eye(1, model.max_length, model.max_length - 1, dtype=np.int32)
+    scores = model.item_vectors().numpy()[1:] @ model.encode_users(window).numpy()[0]
+    np.testing.assert_allclose(
+        answer["scores"].numpy()[0], np.sort(scores[1:])[::-1], rtol=0, atol=1e-5
+    )
 
 
 def test_exchanged_encoders(workdir: Path) -> None:
