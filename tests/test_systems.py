@@ -43,7 +43,20 @@ def test_json_says_what_each_needs():
     assert rows["nearest-title"]["needs"] == ["titles"]
     assert rows["idp"]["needs"] == ["titles", "source domains"]
     assert rows["idp-wo-matcher"]["needs"] == ["source domains"]
+    assert rows["dacdr"]["needs"] == ["titles", "two source domains"]
     assert (rows["idp"]["twin"], rows["sasrec"]["twin"]) == ("sasrec", None)
+
+
+def test_what_domains_share_takes_two(tmp_path):
+    arguments = ("--data", tmp_path, "--target", "t", "--workdir", tmp_path / "w")
+    done = invoke("run", *arguments, "--sources", "a", "--systems", "sasrec,dacdr")
+    assert done.code == 2
+    assert "'dacdr' learns what source domains share, and there is only a" in done.err
+    assert "name two sources, or leave dacdr out of --systems" in " ".join(done.err.split())
+    assert not (tmp_path / "w").exists()
+    for fitting in (("a,b", "sasrec,dacdr"), ("a", "sasrec,dacdr-scratch")):
+        done = invoke("run", *arguments, "--sources", fitting[0], "--systems", fitting[1])
+        assert "dacdr" not in done.err and "no domain" in done.err, done.err
 
 
 def test_an_unknown_one_names_the_known(tmp_path):

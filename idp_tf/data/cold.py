@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,9 @@ from idp_tf.data.schema import PAD_ID, IdMap
 from idp_tf.data.sequences import MIN_LENGTH, Sequences
 from idp_tf.data.store import content_hash
 from idp_tf.errors import DataError
+
+COLD_SHARE: Final = 0.1
+"""Which part of a domain's items is made cold (section 3.8)."""
 
 
 def choose_cold_items(num_items: int, share: float, seed: int) -> npt.NDArray[np.int32]:
@@ -27,6 +32,17 @@ def choose_cold_items(num_items: int, share: float, seed: int) -> npt.NDArray[np
     count = max(1, round(share * num_items))
     chosen = np.random.default_rng(seed).choice(num_items, count, replace=False) + 1
     return np.sort(chosen).astype(np.int32)
+
+
+def users_tested_on(sequences: Sequences, items: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """The users whose test item is one of some items, (n,), sorted.
+
+    Example:
+        >>> users_tested_on(Sequences(np.array([1, 2, 3, 1], np.int32), np.array([0, 3, 4])), [3])
+        array([0])
+    """
+    tested = sequences.item_from_end(np.arange(sequences.num_users), 1)
+    return np.flatnonzero(np.isin(tested, items))
 
 
 def without_items(domain: Domain, cold: npt.ArrayLike, name: str) -> Domain:
@@ -56,6 +72,7 @@ def without_items(domain: Domain, cold: npt.ArrayLike, name: str) -> Domain:
             f"without {domain.num_items - len(warm)} cold items no user has {MIN_LENGTH} "
             "interactions",
             where=domain.name,
+            remedy="bring users with longer histories",
         )
     values = values[(values != PAD_ID) & (lengths >= MIN_LENGTH)[users]]
     sequences = Sequences(values, np.concatenate([[0], np.cumsum(lengths[kept])]))

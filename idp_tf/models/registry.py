@@ -74,7 +74,8 @@ def build_model(
     model = MODELS[name]
     offered = {**settings.model_dump(), "item_offsets": item_offsets}
     taken = inspect.signature(model).parameters
-    options |= {key: offered[key] for key in offered if key in taken}
+    # What is given by name wins.
+    options = {key: offered[key] for key in offered if key in taken} | options
     if items == "ids":
         return model(num_items, embeddings_initializer=embeddings_initializer, seed=seed, **options)
     layer = build_items(

@@ -103,7 +103,7 @@ class UniSRecPretraining(UniSRec):
         ids = tf.sort(tf.unique(tf.concat([[tf.cast(PAD_ID, found.dtype)], found], 0)).y)
         batch = {
             **inputs,
-            "positive_ids": self.row_sample(positive_ids),
+            "positive_ids": self.row_sample(positive_ids) if training else positive_ids,
             "last_ids": positive_ids[:, -1],
             "distinct_ids": ids,
             "distinct_vectors": self.input_vectors(ids, training=training),

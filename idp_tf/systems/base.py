@@ -24,6 +24,7 @@ class Base:
         items: How items are represented: by ids, titles, the sum of both, or both side by side.
         adaptor: What makes vectors of titles, where they are read.
         first_source_only: Whether it learns from the first source domain alone.
+        min_sources: The fewest source domains that it can be pre-trained on.
     """
 
     slug: str
@@ -31,6 +32,7 @@ class Base:
     items: Items = "ids"
     adaptor: Adaptor = "dense"
     first_source_only: bool = False
+    min_sources: Literal[1, 2] = 1
 
     @property
     def reads_titles(self) -> bool:
@@ -91,7 +93,16 @@ class System:
         return self.items != "ids"
 
     @property
+    def reads_source_titles(self) -> bool:
+        """Whether the sources' items are to have titles, too."""
+        by_base = self.base is not None and self.base.reads_titles
+        return self.is_matched or by_base or (self.kind == "recformer" and self.takes_over)
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """What it needs beside the target's interactions."""
         titles = self.reads_titles or self.is_matched or self.kind in ("recformer", "inner")
-        return ("titles",) * titles + ("source domains",) * (self.base is not None)
+        sources: tuple[str, ...] = ()
+        if self.base is not None:
+            sources = ("two source domains" if self.base.min_sources > 1 else "source domains",)
+        return ("titles",) * titles + sources

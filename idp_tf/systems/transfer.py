@@ -10,7 +10,7 @@ from idp_tf.systems.base import PAPER, SASREC_BASE, Base, System
 _UNISREC_BASE: Final = Base(
     slug="unisrec", model="unisrec-pretraining", items="titles", adaptor="moe"
 )
-_DACDR_BASE: Final = Base(slug="dacdr", model="dacdr-pretraining", items="joined")
+_DACDR_BASE: Final = Base(slug="dacdr", model="dacdr-pretraining", items="joined", min_sources=2)
 
 _UNISREC_T: Final = System(
     slug="unisrec-t",

@@ -47,10 +47,10 @@ def fine_tune(run: Run) -> None:
 
 
 def check_systems(run: Run) -> None:
-    """Refuses systems that are unknown or named twice, and a run without any.
+    """Refuses systems that are unknown, named twice or want what is not there, and a run of none.
 
     Raises:
-        SettingsError: naming the known ones.
+        SettingsError: naming the known ones, or what is to be added.
     """
     slugs, known = run.settings.systems, f"known: {', '.join(SYSTEMS)}"
     if not slugs:
@@ -60,13 +60,23 @@ def check_systems(run: Run) -> None:
             raise SettingsError(f"unknown system {slug!r}", where="systems", remedy=known)
         if slugs.count(slug) > 1:
             raise SettingsError(f"{slug!r} is named twice", where="systems", remedy=known)
-        twin = SYSTEMS[slug].twin
-        if SYSTEMS[slug].embeddings == "twin" and twin not in slugs:
-            raise SettingsError(
-                f"{slug!r} takes what {twin!r} has learned, which is not among them",
-                where="systems",
-                remedy=f"add {twin} to systems",
-            )
+        _check_needs(run, SYSTEMS[slug])
+
+
+def _check_needs(run: Run, system: System) -> None:
+    slug, twin, sources = system.slug, system.twin, run.config.sources
+    if system.embeddings == "twin" and twin not in run.settings.systems:
+        raise SettingsError(
+            f"{slug!r} takes what {twin!r} has learned, which is not among them",
+            where="systems",
+            remedy=f"add {twin} to systems",
+        )
+    if system.base is not None and len(sources) < system.base.min_sources:
+        raise SettingsError(
+            f"{slug!r} learns what source domains share, and there is only {', '.join(sources)}",
+            where="systems",
+            remedy=f"name two sources, or leave {slug} out of --systems",
+        )
 
 
 def target_systems(run: Run) -> list[System]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.config import PretrainSettings
-from idp_tf.data.cold import choose_cold_items, without_items
+from idp_tf.data.cold import COLD_SHARE, choose_cold_items, users_tested_on, without_items
 from idp_tf.data.domain import Domain
 from idp_tf.models import SequenceModel, build_model, load_model, save_model
 from idp_tf.retrieval import build_index
@@ -21,15 +21,17 @@ from idp_tf.transfer.generate import find_untitled, generate_embeddings
 from idp_tf.transfer.initializer import MatchedEmbeddings
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.match import load_matcher, match, matcher_artifact
+from idp_tf.workflow.needs import titled_domains
 from idp_tf.workflow.prepare import data_key, load_target, write_prepared
 from idp_tf.workflow.pretrain import load_pretrained, pretrain
 from idp_tf.workflow.run import Run
+from idp_tf.workflow.titles import titles_artifact
 
-COLD_SHARE: Final = 0.1
 _WARM: Final = "warm"
 
 # Raised when the same inputs would make something else.
 _FORMAT = 1
+_WARM_FORMAT = 1
 
 
 def make_inner(run: Run) -> None:
@@ -58,6 +60,26 @@ def inner_artifact(run: Run) -> Artifact:
     return run.artifact(run.target_dir / "systems" / "idp-inner", "idp-inner", inputs)
 
 
+def check_inner(run: Run) -> None:
+    """Checks what the inner chain has made so far, which is not among the run's own artifacts.
+
+    Raises:
+        WorkdirError: if other settings or data made one of them, unless a rebuild is asked for.
+    """
+    if not run.rebuild:
+        for artifact in inner_chain(run):
+            artifact.check()
+
+
+def inner_chain(run: Run) -> list[Artifact]:
+    """The artifacts of the inner chain: the other items, what is learned of them, the matcher."""
+    inner = _inner_run(run)
+    for name in titled_domains(inner):
+        titles_artifact(inner, name)
+    matcher_artifact(inner)
+    return list(inner.artifacts.values())
+
+
 def load_inner_model(run: Run) -> SequenceModel:
     """The model over all of the target's items."""
     artifact = inner_artifact(run)
@@ -72,9 +94,7 @@ def cold_items(run: Run) -> npt.NDArray[np.int32]:
 
 def cold_users(run: Run) -> npt.NDArray[np.int64]:
     """The target's users whose test item is cold, (n,)."""
-    sequences = load_target(run).sequences
-    tested = sequences.item_from_end(np.arange(sequences.num_users), 1)
-    return np.flatnonzero(np.isin(tested, cold_items(run)))
+    return users_tested_on(load_target(run).sequences, cold_items(run))
 
 
 def _inner_run(run: Run) -> Run:
@@ -86,6 +106,7 @@ def _inner_run(run: Run) -> Run:
     config = run.config.model_copy(update={"sources": (_WARM,), "settings": settings})
     inner = Run(run.target_dir / "inner", config, rebuild=run.rebuild)
     inputs = {
+        "format": _WARM_FORMAT,
         "target": data_key(run, run.config.target),
         "cold_share": COLD_SHARE,
         "seed": run.settings.seed,

@@ -7,13 +7,20 @@ import logging
 from idp_tf.config import LEARNING_RATES
 from idp_tf.data.readers import find_domain
 from idp_tf.systems import SYSTEMS
+from idp_tf.systems.base import Kind
 from idp_tf.workflow.evaluate import evaluated, evaluation_artifact
 from idp_tf.workflow.fine_tune import check_systems, seeds_of
+from idp_tf.workflow.inner import check_inner, inner_artifact
 from idp_tf.workflow.making import made_artifact
 from idp_tf.workflow.match import build_encoder, matcher_artifact
 from idp_tf.workflow.needs import needed_bases, needs_matcher, systems_of, titled_domains
 from idp_tf.workflow.prepare import data_key
 from idp_tf.workflow.pretrain import pretrain_artifact
+from idp_tf.workflow.recformer import (
+    build_fresh_encoder,
+    recformer_artifact,
+    recformer_base_artifact,
+)
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.titles import titles_artifact
 from idp_tf.workflow.transfer import transfer_artifact
@@ -40,13 +47,35 @@ def check_run(run: Run) -> None:
     if not run.rebuild:
         for artifact in run.artifacts.values():
             artifact.check()
+    if _has_kind(run, "inner"):
+        check_inner(run)
+    _try_encoders(run)
+
+
+def _try_encoders(run: Run) -> None:
+    """Builds the text encoders that something is still to be made by.
+
+    Else one that cannot be had, or cannot do what is asked, shows only after pre-training, and a
+    rebuild has taken the old matcher away by then.
+    """
     encoded = [titles_artifact(run, name) for name in titled_domains(run)]
     if needs_matcher(run):
         encoded.append(matcher_artifact(run))
+    if _has_kind(run, "inner"):
+        encoded.append(inner_artifact(run))
     if not all(artifact.is_current for artifact in encoded):
-        # Else an encoder that cannot be had, or cannot do what is asked, shows only after
-        # pre-training, and a rebuild has taken the old matcher away by then.
         build_encoder(run)
+    begun = [
+        recformer_base_artifact(run) if system.takes_over else recformer_artifact(run, system)
+        for system in systems_of(run)
+        if system.kind == "recformer"
+    ]
+    if not all(artifact.is_current for artifact in begun):
+        build_fresh_encoder(run)
+
+
+def _has_kind(run: Run, kind: Kind) -> bool:
+    return any(system.kind == kind for system in systems_of(run))
 
 
 def add_tuning(run: Run) -> None:

@@ -23,6 +23,8 @@ from idp_tf.workflow.titles import encode_titles, load_title_vectors, titles_art
 from idp_tf.workflow.validation import build_validation
 
 _MODEL = "model"
+_IDLE = ("slug", "min_sources")
+"""What of a base decides nothing about what is learned."""
 
 # Raised when the same inputs would make something else.
 _FORMAT = 4
@@ -46,7 +48,7 @@ def pretrain_artifact(run: Run, base: Base = SASREC_BASE) -> Artifact:
     sources = _sources(run, base)
     inputs: dict[str, Any] = {
         "format": _FORMAT,
-        "base": {name: value for name, value in asdict(base).items() if name != "slug"},
+        "base": {name: value for name, value in asdict(base).items() if name not in _IDLE},
         "sources": {name: data_key(run, name) for name in sources},
         # JSON objects have no order, but merging has one.
         "order": list(sources),

@@ -53,6 +53,12 @@ def recformer_artifact(run: Run, system: System) -> Artifact:
     return run.artifact(folder, f"{system.slug}, seed {run.settings.seed}", inputs)
 
 
+def build_fresh_encoder(run: Run) -> RecformerEncoder:
+    """The encoder as it was before it met any histories, with the layers that are kept."""
+    settings = run.settings
+    return build_recformer_encoder(settings.recformer, settings.matcher.encoder, settings.seed)
+
+
 def load_recformer(run: Run, system: System) -> Scorer:
     """A finished one, as evaluation takes it."""
     artifact = recformer_artifact(run, system)
@@ -92,16 +98,11 @@ def _what_decides(run: Run) -> dict[str, Any]:
     }
 
 
-def _build_encoder(run: Run) -> RecformerEncoder:
-    settings = run.settings
-    return build_recformer_encoder(settings.recformer, settings.matcher.encoder, settings.seed)
-
-
 def _pretrain(run: Run) -> None:
     artifact = recformer_base_artifact(run)
     if artifact.open(rebuild=run.rebuild):
         return
-    merged, encoder = load_sources(run), _build_encoder(run)
+    merged, encoder = load_sources(run), build_fresh_encoder(run)
     result = pretrain_recformer(
         encoder,
         merged.titles,
@@ -123,7 +124,7 @@ def _fine_tune(run: Run, system: System) -> None:
     encoder = (
         RecformerEncoder.load(recformer_base_artifact(run).folder / "encoder")
         if system.takes_over
-        else _build_encoder(run)
+        else build_fresh_encoder(run)
     )
     recformer = Recformer.of(encoder, target.titles)
     state = fine_tune_recformer(

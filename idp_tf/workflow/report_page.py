@@ -29,7 +29,7 @@ from idp_tf.workflow.report_sections import (
     stage_rows,
 )
 from idp_tf.workflow.report_tuning import tuning_views
-from idp_tf.workflow.scores import collect_scores, domains_of, protocols_of, system_label
+from idp_tf.workflow.scores import COLD, collect_scores, domains_of, protocols_of, system_label
 from idp_tf.workflow.twins import missing_twins, twin_groups
 
 TEMPLATE: Final = "report.html"
@@ -108,7 +108,8 @@ def _target(report: Mapping[str, Any], domain: str, place: int) -> dict[str, Any
     drawn = {
         protocol: kept
         for protocol, found in scores.items()
-        if (kept := [s for s in found if HEADLINE_METRIC in s.mean])
+        # What other users show has its tables; the bars compare systems over all users.
+        if not protocol.endswith(COLD) and (kept := [s for s in found if HEADLINE_METRIC in s.mean])
     }
     plot = bar_plot(drawn, HEADLINE_METRIC, name=f"bars-{place}") if drawn else ""
     return {

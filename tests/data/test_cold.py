@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idp_tf.data import Domain, IdMap, Sequences
-from idp_tf.data.cold import choose_cold_items, without_items
+from idp_tf.data.cold import choose_cold_items, users_tested_on, without_items
 from idp_tf.errors import DataError
 
 
@@ -29,8 +29,15 @@ def test_by_hand():
 
 
 def test_nobody_left():
-    with pytest.raises(DataError, match="no user has 3"):
+    with pytest.raises(DataError, match="no user has 3") as caught:
         without_items(domain([1, 2, 3]), [2], "warm")
+    assert caught.value.remedy == "bring users with longer histories"
+
+
+def test_users_are_told_by_their_last_item():
+    sequences = domain([1, 2, 3], [3, 2, 1], [1, 3, 5], [5, 4, 3]).sequences
+    assert users_tested_on(sequences, [3, 5]).tolist() == [0, 2, 3]
+    assert users_tested_on(sequences, [2]).tolist() == []
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tiny_world import NUM_ITEMS, SOURCES, TARGET, Invocation, command, invoke
 
 from idp_tf.config import load_settings
+from idp_tf.data.cold import COLD_SHARE, choose_cold_items
 from idp_tf.data.domain import Domain, MergedDomains
 from idp_tf.data.schema import IdMap
 from idp_tf.data.sequences import Sequences
@@ -31,6 +33,7 @@ def domain(name: str, histories: list[list[int]], num_items: int) -> Domain:
 TEA = domain("tea", [[1, 2, 3, 4], [2, 1, 3, 4], [4, 3, 1]], 8)
 PENS = domain("pens", [[5, 6, 7], [5, 6, 7, 8]], 9)
 DESKS = domain("desks", [[1, 2, 3, 4], [4, 3, 2]], 7)
+LONG = domain("long", [[1, 2, 3, 4], [1, 2, 4, 3]], 40)
 LARGE = domain("large", [[1, 2, 3, 4]], 99)
 
 
@@ -47,6 +50,23 @@ def refusal(*pairs: str, **domains: Any) -> str:
 
 def test_domains_that_fit() -> None:
     check()
+
+
+def untitled(domain: Domain) -> Domain:
+    return replace(domain, titles=[" "] * domain.num_items)
+
+
+def test_who_reads_titles_needs_them() -> None:
+    found = refusal("systems=[sasrec, fdsa]", target=untitled(DESKS))
+    assert re.match(r"desks: no item has a title, and the system 'fdsa' needs titles", found)
+    found = refusal("systems=[sasrec, unisrec-t]", sources=(TEA, untitled(PENS)))
+    assert re.match(r"pens: .*'unisrec-t' needs titles(?s:.*)idp-tf systems", found)
+
+
+def test_who_reads_none_does_without() -> None:
+    check("systems=[sasrec, gru4rec, peterrec]", target=untitled(DESKS), sources=(untitled(TEA),))
+    # Titles of the target are enough for what transfers nothing.
+    check("systems=[nearest-title, fdsa]", sources=(untitled(TEA), untitled(PENS)))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +123,62 @@ def test_neighbours_within_a_domain_need_two_items_of_one() -> None:
     found = refusal(sources=apart)
     assert "no two source items of one domain have 2" in found and "at most 1" in found
     check("matcher.neighbour_scope=all", sources=apart)
+
+
+INNER = "systems=[sasrec, idp-inner]"
+COLD = int(choose_cold_items(12, COLD_SHARE, 0)[0])
+"""Of twelve items one is cold, by the seed that the settings have."""
+A, B, C, D, E = [item for item in range(1, 13) if item != COLD][:5]
+USERS = ([A, B, C, D, COLD], [B, A, D, C, COLD], [A, B, C, D, E], [B, A, D, C, E])
+
+
+class TestInner:
+    """To idp-inner the target without its cold items is the only source."""
+
+    @pytest.fixture
+    def target(self) -> Domain:
+        return domain("desks", [list(user) for user in USERS], 12)
+
+    def test_what_fits(self, target: Domain) -> None:
+        """Of 11 warm items a user has touched 5; A and B are trained on 4 times."""
+        limits = ("evaluation.negatives=6", "transfer.top_m=11", "matcher.min_interactions=4")
+        check(INNER, *limits, target=target, sources=(LONG,))
+
+    @pytest.mark.parametrize(
+        ("pair", "words"),
+        [
+            ("evaluation.negatives=7", "at most 6"),
+            ("transfer.top_m=12", "transfer.top_m to at most 11"),
+            ("matcher.min_interactions=5", "at most 4"),
+            ("transfer.retrieval=scann", "got 11"),
+        ],
+    )
+    def test_too_much_is_asked_of_what_is_warm(self, target: Domain, pair: str, words: str) -> None:
+        found = refusal(INNER, pair, target=target, sources=(LONG,))
+        assert "idp-inner, whose only source is the target without its cold items" in found
+        assert words in found and "or leave idp-inner out of --systems" in found
+        check("systems=[sasrec]", pair, target=target, sources=(LONG,))
+
+    def test_nobody_to_train_on_is_left(self) -> None:
+        users = [[A, B, C, COLD], [B, A, C, COLD]]
+        found = refusal(INNER, target=domain("desks", users, 12))
+        assert "idp-inner" in found and "longest history has 3 interactions" in found
+        found = refusal(INNER, target=domain("desks", [[*u[1:], u[0]] for u in users], 12))
+        assert "of 2 users 0 have" in found
+
+    def test_nobody_is_left(self) -> None:
+        users = [[COLD, A, COLD, COLD]] * 2
+        found = refusal(INNER, target=domain("desks", users, 12))
+        assert "no user has 3 interactions" in found and "leave idp-inner out" in found
+
+    @pytest.mark.parametrize("tested", [0, 1])
+    def test_too_few_users_are_tested_on_cold_items(self, tested: int) -> None:
+        users = [list(user) for user in USERS[2 - tested :]]
+        target = domain("desks", users, 12)
+        check("systems=[sasrec]", target=target)
+        found = refusal(INNER, target=target)
+        assert f"of {2 + tested} users {tested} have one of the 1 cold items" in found
+        assert "choose another --seed, or leave idp-inner out of --systems" in found
 
 
 def assert_refused_untrained(done: Invocation, workdir: Path, *words: str) -> None:

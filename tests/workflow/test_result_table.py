@@ -48,7 +48,7 @@ def test_cold_protocols_have_a_table_of_their_own() -> None:
     lines = format_results({"results": [*REPORT["results"], *cold]}, "tea").splitlines()
     assert lines[:6] == format_results(REPORT, "tea").splitlines()[:6]
     assert lines[7].split() == ["sampled-99-cold", "full-cold"]
-    assert [line.split()[0] for line in lines[10:12]] == ["idp", "idp-inner"]
+    assert [line.split()[0] for line in lines[10:12]] == ["idp-inner", "idp"]
 
 
 def test_colour_only_where_asked_for() -> None:
