@@ -12,7 +12,7 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
-from idp_tf.systems import IDP_INNER, SYSTEMS, System
+from idp_tf.systems import IDP_INNER, NEAREST_TITLE, SYSTEMS, System
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
     count_openings,
@@ -201,11 +201,14 @@ def _ranks(run: Run) -> Ranks:
 
 
 def _significance(run: Run, ranks: Ranks) -> Iterator[Any]:
-    """IDP against every other system, and every trained one against the control."""
+    """IDP against all others, all against the control, and zero-shot ones against titles."""
     slugs = run.settings.systems
     pairs = [("idp", other) for other in slugs if other != "idp" and "idp" in slugs]
     if "sasrec" in slugs:
         pairs += [(other, "sasrec") for other in slugs if other not in ("idp", "sasrec")]
+    if NEAREST_TITLE in slugs:
+        untrained = [s.slug for s in systems_of(run) if s.kind == "sequence" and not s.trained]
+        pairs += [(slug, NEAREST_TITLE) for slug in untrained]
     pairs = [pair for pair in pairs if IDP_INNER not in pair]
     cold = [(IDP_INNER, other) for other in slugs if other != IDP_INNER and IDP_INNER in slugs]
     for name in protocols(run):

@@ -57,6 +57,13 @@ def test_each_that_transfers_stands_beside_its_twin(report: dict[str, Any]) -> N
         assert found == {(p, f"NDCG@{k}") for p in ("sampled-10", "full") for k in (5, 10)}
 
 
+def test_zero_shot_is_held_against_titles(report: dict[str, Any]) -> None:
+    untrained = [s.slug for s in SYSTEMS.values() if s.kind == "sequence" and not s.trained]
+    compared = {frozenset((row["better"], row["than"])) for row in report["significance"]}
+    assert "idp-id-t-zero-shot" in untrained
+    assert all(frozenset((slug, "nearest-title")) in compared for slug in untrained)
+
+
 def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     done = invoke(*command(world, workdir, tiny_bert, ALL))
     assert done.code == 0, done.err
