@@ -11,6 +11,7 @@ from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError
 from idp_tf.layers import CausalTransformer, JoinedItems, derive_seed
 from idp_tf.models.base import Batch, SequenceModel, copy_weights
+from idp_tf.models.items import checked_joined
 from idp_tf.representation_losses import orthogonality
 
 ORTHOGONALITY_WEIGHT: Final = 0.1
@@ -86,7 +87,7 @@ class DACDR(SequenceModel):
         items: JoinedItems | None = None,
         **kwargs: Any,
     ):
-        items = _checked(items, embedding_dim)
+        items = checked_joined(items, embedding_dim, "DACDR")
         specific, shared = (
             CausalTransformer(num_layers, num_heads, max_length, dropout, derive_seed(seed, 1, i))
             for i in range(2)
@@ -184,21 +185,3 @@ def parts_of(vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The specific and the shared part of users or items: (…, 2 dim) -> twice (…, dim)."""
     specific, shared = tf.split(vectors, 2, axis=-1)
     return specific, shared
-
-
-def _checked(items: JoinedItems | None, embedding_dim: int) -> JoinedItems:
-    if not isinstance(items, JoinedItems):
-        raise SettingsError(
-            "DACDR has titles as what domains share, and none are given",
-            where="items",
-            remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
-            "titles takes a system that reads ids alone, such as SASRec",
-        )
-    if not items.ids.dim == items.titles.dim == embedding_dim:
-        raise SettingsError(
-            f"ids are {items.ids.dim} wide and titles {items.titles.dim}, not "
-            f"embedding_dim={embedding_dim}",
-            where="items",
-            remedy=f"make both with dim={embedding_dim}",
-        )
-    return items

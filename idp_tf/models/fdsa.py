@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from idp_tf.errors import SettingsError
 from idp_tf.layers import CausalTransformer, JoinedItems, derive_seed
+from idp_tf.models.items import checked_joined
 from idp_tf.models.transformer_model import TransformerModel
 
 
@@ -65,20 +65,7 @@ class FDSA(TransformerModel):
         items: JoinedItems | None = None,
         **kwargs: Any,
     ):
-        if not isinstance(items, JoinedItems):
-            raise SettingsError(
-                "FDSA reads titles beside ids, and none are given",
-                where="items",
-                remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
-                "titles takes a system that reads ids alone, such as SASRec",
-            )
-        if not items.ids.dim == items.titles.dim == embedding_dim:
-            raise SettingsError(
-                f"ids are {items.ids.dim} wide and titles {items.titles.dim}, not "
-                f"embedding_dim={embedding_dim}",
-                where="items",
-                remedy=f"make both with dim={embedding_dim}",
-            )
+        items = checked_joined(items, embedding_dim, "FDSA")
         encoder = _TwoLevels(
             num_layers, num_heads, max_length, dropout, seed=derive_seed(seed, 1), name="encoder"
         )

@@ -86,3 +86,30 @@ def _title_items(
         return TitleItems(table, titled.shape[1], CentredDirection(titled.mean(axis=0)))
     moe = MoEAdaptor(dim, seed=derive_seed(seed, 3)) if adaptor == "moe" else None
     return TitleItems(table, dim, moe, seed=seed)
+
+
+def checked_joined(items: JoinedItems | None, dim: int, model: str) -> JoinedItems:
+    """Ids and titles side by side, each of a model's width.
+
+    Args:
+        items: What the model was given.
+        dim: The width of either.
+        model: What messages call it.
+
+    Raises:
+        SettingsError: if there are no titles, or a part is not as wide.
+    """
+    if not isinstance(items, JoinedItems):
+        raise SettingsError(
+            f"{model} reads titles beside ids, and none are given",
+            where="items",
+            remedy="give JoinedItems(IdItems(…), TitleItems(title_vectors, …)); data without "
+            "titles takes a system that reads ids alone, such as SASRec",
+        )
+    if not items.ids.dim == items.titles.dim == dim:
+        raise SettingsError(
+            f"ids are {items.ids.dim} wide and titles {items.titles.dim}, not embedding_dim={dim}",
+            where="items",
+            remedy=f"make both with dim={dim}",
+        )
+    return items
