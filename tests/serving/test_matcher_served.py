@@ -14,7 +14,7 @@ from idp_tf.transfer.generate import find_untitled, generate_embeddings
 from idp_tf.transfer.initializer import MatchedEmbeddings
 from serving.client import ServingClient
 from serving.export import export_matcher
-from serving.ranking import match_ranker
+from serving.export.ranking import match_ranker
 
 MODELS = ("matcher", "matcher_scann")
 TOP_M = 4

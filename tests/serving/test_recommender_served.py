@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from idp_tf.data.schema import IdMap
 from serving.client import ServingClient, ServingClientError
-from serving.export_recommender import last_known
-from serving.ranking import exact_ranker, scann_ranker
+from serving.export.ranking import exact_ranker, scann_ranker
+from serving.export.recommender import last_known
 
 Expect = Callable[[Sequence[str], int], list[tuple[str, float]]]
 MODELS = ("recommender", "recommender_scann")

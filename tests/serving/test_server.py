@@ -24,8 +24,8 @@ from tensorflow_serving.apis import (
 from idp_tf.errors import ServingError
 from serving.client import ServingClient, ServingClientError
 from serving.export import write_models_config
-from serving.model_store import choose_versions
 from serving.server import ModelServer
+from serving.server.model_store import choose_versions
 
 
 def test_the_response_tells_what_answered(

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from idp_tf.data.schema import PAD_ID, IdMap
 from idp_tf.errors import ServingError
-from serving.ranking import Ranker, exact_ranker, scann_ranker
+from serving.export.ranking import Ranker, exact_ranker, scann_ranker
 from serving.saved_models import write_saved_model
 
 RECOMMENDER: Final = "recommender"

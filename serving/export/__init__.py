@@ -4,8 +4,8 @@ An op that a server lacks fails the load of the whole model, and a stock TF-Serv
 no ScaNN: so the two forms are two SavedModels, never one with a switch.
 """
 
-from serving.export_matcher import MATCHER, MATCHER_SCANN, export_matcher
-from serving.export_recommender import RECOMMENDER, RECOMMENDER_SCANN, export_recommender
+from serving.export.matcher import MATCHER, MATCHER_SCANN, export_matcher
+from serving.export.recommender import RECOMMENDER, RECOMMENDER_SCANN, export_recommender
 from serving.model_config import CONFIG_FILE, write_models_config
 
 __all__ = [

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.request_checks import (
+from serving.saved_models import EXTRA_FOLDER, SERVE_TAG, SERVING_DEFAULT, WARMUP_FILE
+from serving.server.request_checks import (
     RequestError,
     check_inputs,
     check_output_filter,
     check_types,
 )
-from serving.saved_models import EXTRA_FOLDER, SERVE_TAG, SERVING_DEFAULT, WARMUP_FILE
 from serving.tensor_protos import typed_proto
 
 _LOG = logging.getLogger(__name__)

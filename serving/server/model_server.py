@@ -16,10 +16,10 @@ from typing import Any, Final
 import grpc
 
 from idp_tf.errors import ServingError
-from serving.loaded_model import load_custom_ops
 from serving.model_config import read_models_config
-from serving.model_store import ModelStore
-from serving.services import service_handlers
+from serving.server.loaded_model import load_custom_ops
+from serving.server.model_store import ModelStore
+from serving.server.services import service_handlers
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2
 
-from serving.loaded_model import LoadedModel
-from serving.request_checks import RequestError, invalid_argument
 from serving.saved_models import list_versions
+from serving.server.loaded_model import LoadedModel
+from serving.server.request_checks import RequestError, invalid_argument
 
 _LOG = logging.getLogger(__name__)
 _STATES = get_model_status_pb2.ModelVersionStatus

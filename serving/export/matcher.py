@@ -17,7 +17,7 @@ from idp_tf.transfer.generate import (
     fallback_embedding,
     untitled_strings,
 )
-from serving.ranking import match_ranker
+from serving.export.ranking import match_ranker
 from serving.saved_models import write_saved_model
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.model_store import ModelStore
-from serving.request_checks import RequestError, check_model_spec, invalid_argument
 from serving.saved_models import SERVING_DEFAULT
+from serving.server.model_store import ModelStore
+from serving.server.request_checks import RequestError, check_model_spec, invalid_argument
 
 _LOG = logging.getLogger(__name__)
 _SIGNATURE_FIELD: Final = "signature_def"
