@@ -16,7 +16,7 @@ import tf_keras
 from idp_tf.data.schema import PAD_ID
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.layers import IdItems, ItemEmbedding, ItemLayer, derive_seed
-from idp_tf.losses import Items, build_loss
+from idp_tf.losses import ItemLoss, Items, build_loss
 from idp_tf.models.step_items import ItemsOfStep
 from idp_tf.strategy import chiefs_folder
 
@@ -97,12 +97,16 @@ class SequenceModel(tfrs.Model):
             )
         self.items = items
         self.encoder = encoder
-        self.item_loss = build_loss(loss)
-        self.loss_tracker = _PassingMean(name=loss)
+        self.item_loss = self.build_item_loss()
+        self.loss_tracker = _PassingMean(name=self.item_loss.name)
 
         # Weights exist from here on, so that they can be copied and loaded.
         padding = np.full((1, 2), PAD_ID, np.int32)
         self._check_items(self(padding), self.vectors_of(padding))
+
+    def build_item_loss(self) -> ItemLoss:
+        """What it is trained by: the loss of its settings."""
+        return build_loss(self.loss_name)
 
     def _check_items(self, hidden: tf.Tensor, vectors: tf.Tensor) -> None:
         if self.items.num_items != self.num_items:
@@ -228,7 +232,7 @@ class SequenceModel(tfrs.Model):
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
         """The item loss at every position of a batch and, in training, ``added_loss``.
 
-        The metric that has the item loss's name is of that alone.
+        The metric that has the item loss's ``name`` is of that alone.
         """
         hidden, batch = self.training_outputs(inputs, training)
         loss = self.item_loss(hidden, batch, self.items_of_step(batch, training))
