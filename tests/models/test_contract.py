@@ -27,6 +27,7 @@ from idp_tf.models import (
     ProfiledSASRec,
     SASRec,
     UniSRec,
+    UniSRecPretraining,
     load_model,
     save_model,
 )
@@ -100,6 +101,10 @@ def make_unisrec_text(**options):
     return UniSRec(NUM_ITEMS, items=adapted(**options), **{**SMALL, **options})
 
 
+def make_unisrec_pretraining(**options):
+    return UniSRecPretraining(NUM_ITEMS, items=adapted(**options), **{**SMALL, **options})
+
+
 def make_unisrec_id_text(**options):
     items = SummedItems(parts(**options)[0], adapted(**options))
     return UniSRec(NUM_ITEMS, items=items, **{**SMALL, **options})
@@ -123,6 +128,7 @@ MAKERS = [
     make_bert4rec,
     make_unisrec_text,
     make_unisrec_id_text,
+    make_unisrec_pretraining,
 ]
 
 
@@ -189,15 +195,39 @@ def test_order_matters(model, history):
     assert np.abs(model.encode_users(history) - model.encode_users(history[:, ::-1])).max() > 1e-4
 
 
+def bpr(hidden, table, positive_ids, negative_ids):
+    positive = (hidden * table[positive_ids]).sum(-1)
+    negative = (hidden * table[negative_ids]).sum(-1)
+    return np.log1p(np.exp(negative - positive))[positive_ids != 0].mean()
+
+
+def in_batch_contrastive(hidden, table, positive_ids):
+    """Scores are cosines over 0.07 here; another user's next item is a negative, if another."""
+    users, places = np.nonzero(positive_ids)
+    following = positive_ids[users, places]
+    scores = hidden[users, places] @ table[following].T
+    left_out = (users[:, None] == users) | (following[:, None] == following)
+    np.fill_diagonal(left_out, False)
+    totals = np.exp(np.where(left_out, -np.inf, scores)).sum(axis=1)
+    return (np.log(totals) - np.diag(scores)).mean()
+
+
 def test_loss_equals_numpy(model, batch):
     hidden, used = model.training_outputs(batch, training=False)
     assert hidden.shape == (*batch["positive_ids"].shape, DIM)
     hidden, table = hidden.numpy(), model.item_vectors().numpy()
     positive_ids = np.asarray(used["positive_ids"])
-    positive = (hidden * table[positive_ids]).sum(-1)
-    negative = (hidden * table[batch["negative_ids"]]).sum(-1)
-    wanted = np.log1p(np.exp(negative - positive))[positive_ids != 0].mean()
+    wanted = (
+        in_batch_contrastive(hidden, table, positive_ids)
+        if has_a_loss_of_its_own(model)
+        else bpr(hidden, table, positive_ids, batch["negative_ids"])
+    )
     np.testing.assert_allclose(model.compute_loss(batch), wanted, rtol=1e-5)
+
+
+def has_a_loss_of_its_own(model):
+    """By its paper, so that it is trained by that whatever ``loss`` is."""
+    return isinstance(model, UniSRecPretraining)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -208,6 +238,10 @@ def test_fit_learns_by_every_loss(make_model, loss):
         values.ravel().astype(np.int32), np.arange(0, values.size + 1, LENGTH + 3)
     )
     model = make_model(dropout=0.0, loss=loss, embedding_dim=32)
+    if has_a_loss_of_its_own(model):
+        if loss != "bpr":
+            pytest.skip("it would be the same training again")
+        loss = "in-batch-contrastive"
     batches = TrainingBatches(
         sequences,
         NUM_ITEMS,
@@ -253,7 +287,8 @@ def test_several_steps_in_one_call_are_the_same_steps_traced_once(make_model, ba
         model.compute_loss = lambda *a, f=compute_loss, **k: traced.append(0) or f(*a, **k)
         stream = tf.data.Dataset.from_tensors(batch).repeat()
         history = model.fit(stream, steps_per_epoch=7, epochs=2, verbose=0).history
-        assert {"bpr", "loss"} <= set(history)
+        name = "in-batch-contrastive" if has_a_loss_of_its_own(model) else "bpr"
+        assert {name, "loss"} <= set(history)
     assert len(traced) == 2
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
