@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from exported import in_process, served
 
 from idp_tf.data.batches import TrainingBatches
+from idp_tf.data.schema import IdMap
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.layers import (
@@ -32,6 +34,7 @@ from idp_tf.models import (
     save_model,
 )
 from idp_tf.optimizers import LazyAdam
+from serving.export import export_recommender
 
 NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
 SMALL = {"embedding_dim": DIM, "max_length": LENGTH, "num_layers": 1}
@@ -341,16 +344,16 @@ def test_mixed_precision(make_model, model, history, batch):
         assert np.isfinite(variable).all() and not np.array_equal(variable, old)
 
 
-def test_export_equals_the_model(model, history, tmp_path):
-    module = tf.Module()
-    module.weights = model.variables
-    module.encode = tf.function(
-        model.encode_users, input_signature=[tf.TensorSpec([None, None], tf.int32)]
-    )
-    tf.saved_model.save(module, str(tmp_path))
-    loaded = tf.saved_model.load(str(tmp_path))
-    for ids in (history, history[1:, 3:]):
-        np.testing.assert_allclose(loaded.encode(ids), model.encode_users(ids), atol=1e-6)
+def test_an_export_answers_as_the_model(model, tmp_path):
+    """By the exporter that serves it, in a session as a server has it."""
+    names = [f"item-{7 * item % NUM_ITEMS}" for item in range(NUM_ITEMS)]
+    histories = [names[3:4], [names[4], "nobody", *names[8:10]], names[: LENGTH + 3]]
+    k = NUM_ITEMS - len(histories[-1])
+    version = export_recommender(model, IdMap(names), tmp_path)
+    ids, scores = served(version, histories, k)
+    wanted_ids, wanted_scores = in_process(model, names, histories, k)
+    assert ids == wanted_ids
+    np.testing.assert_allclose(scores, wanted_scores, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("maker", [make_gru4rec, make_bert4rec, make_peterrec])
