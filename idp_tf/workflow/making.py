@@ -1,10 +1,12 @@
-"""How each kind of system is made, and how it ranks."""
+"""How each kind of system is made, how it ranks, and how it is exported."""
 
 from __future__ import annotations
 
 from idp_tf.evaluation.models import model_scorer
 from idp_tf.evaluation.ranking import Scorer
+from idp_tf.models import SequenceModel
 from idp_tf.systems import System
+from idp_tf.text.recformer import GraphRecformer
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.fine_tune import (
     check_systems,
@@ -14,7 +16,12 @@ from idp_tf.workflow.fine_tune import (
 )
 from idp_tf.workflow.inner import inner_artifact, load_inner_model, make_inner
 from idp_tf.workflow.needs import systems_of
-from idp_tf.workflow.recformer import load_recformer, make_recformers, recformer_artifact
+from idp_tf.workflow.recformer import (
+    load_recformer,
+    make_recformers,
+    recformer_artifact,
+    recformer_scorer,
+)
 from idp_tf.workflow.run import Run
 
 
@@ -43,5 +50,19 @@ def load_made(run: Run, system: System, seed: int) -> Scorer:
     if system.kind == "inner":
         return model_scorer(load_inner_model(run), system.slug)
     if system.kind == "recformer":
-        return load_recformer(run, system)
+        return recformer_scorer(load_recformer(run, system), system.slug)
     return model_scorer(load_target_model(run, system, seed), system.slug)
+
+
+def models_of(run: Run) -> list[System]:
+    """The systems of this run that are more than a floor: those that can be exported."""
+    return [system for system in systems_of(run) if system.kind != "floor"]
+
+
+def load_recommender(run: Run, system: System, seed: int) -> SequenceModel | GraphRecformer:
+    """A finished system, as the export takes it."""
+    if system.kind == "inner":
+        return load_inner_model(run)
+    if system.kind == "recformer":
+        return load_recformer(run, system).in_graph()
+    return load_target_model(run, system, seed)

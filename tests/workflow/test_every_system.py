@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from exported import in_process, served
 from tiny_world import NUM_ITEMS, SOURCES, TARGET, command, invoke
 
 from idp_tf.data.store import load_domain
 from idp_tf.models import load_model
 from idp_tf.systems import IDP_INNER, SYSTEMS
+from idp_tf.text.recformer import Recformer
 
 ALL = f"systems=[{', '.join(SYSTEMS)}]"
 
@@ -71,24 +72,32 @@ def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     assert stages and all(stage["reused"] for stage in stages)
 
 
-@pytest.mark.parametrize(
-    "slug", ["gru4rec", "bert4rec", "fdsa", "dacdr", "peterrec", "unisrec-id-t", "sasrec-ex"]
-)
-def test_each_sequence_model_can_be_exported(workdir: Path, slug: str) -> None:
+EXPORTED = [
+    *("gru4rec", "bert4rec", "fdsa", "dacdr", "peterrec", "unisrec-id-t", "sasrec-ex"),
+    *("recformer", IDP_INNER),
+]
+
+
+def made(workdir: Path, slug: str) -> Any:
+    system = workdir / "target" / TARGET / "systems" / slug
+    folder = system / "model" if slug == IDP_INNER else system / "seed-0" / "model"
+    return Recformer.load(folder) if slug == "recformer" else load_model(folder)
+
+
+@pytest.mark.parametrize("slug", EXPORTED)
+def test_each_model_can_be_exported(workdir: Path, slug: str) -> None:
     done = invoke("export", "--workdir", workdir, "--system", slug)
     assert done.code == 0, done.err
     versions = workdir / "export" / "recommender"
     latest = max(versions.iterdir(), key=lambda version: int(version.name))
-    served = tf.saved_model.load(str(latest)).signatures["serving_default"]
-    first, *_ = load_domain(workdir / "data" / TARGET).item_ids.external_ids
-    answer = served(item_ids=tf.constant([[first]]), k=tf.constant(NUM_ITEMS - 1, tf.int32))
-
-    model: Any = load_model(workdir / "target" / TARGET / "systems" / slug / "seed-0" / "model")
-    window = np.eye(1, model.max_length, model.max_length - 1, dtype=np.int32)
-    scores = model.item_vectors().numpy()[1:] @ model.encode_users(window).numpy()[0]
-    np.testing.assert_allclose(
-        answer["scores"].numpy()[0], np.sort(scores[1:])[::-1], rtol=0, atol=1e-5
-    )
+    told = json.loads((latest / "assets.extra/signature.json").read_text(encoding="utf-8"))
+    assert (told["system"], told["num_items"]) == (slug, NUM_ITEMS)
+    names = load_domain(workdir / "data" / TARGET).item_ids.external_ids
+    histories = [names[:1], names[4:10]]
+    ids, scores = served(latest, histories, k=10)
+    wanted_ids, wanted_scores = in_process(made(workdir, slug), names, histories, k=10)
+    np.testing.assert_allclose(scores, wanted_scores, rtol=0, atol=1e-5)
+    assert ids == wanted_ids
 
 
 def test_exchanged_encoders(workdir: Path) -> None:
