@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from exported import in_process, served
-from tiny_world import NUM_ITEMS, SOURCES, TARGET, command, invoke
+from tiny_world import NUM_ITEMS, SOURCES, TARGET, TOP_M, command, invoke
 
 from idp_tf.data.store import load_domain
 from idp_tf.models import load_model
 from idp_tf.systems import IDP_INNER, SYSTEMS
+from idp_tf.text import TextEncoder
 from idp_tf.text.recformer import Recformer
 
 ALL = f"systems=[{', '.join(SYSTEMS)}]"
@@ -151,17 +152,30 @@ class TestInnerDomain:
         assert {row["users"] for row in rows} == {users} and users > 0
 
     def test_what_is_warm_was_learned_and_what_is_cold_was_blended(
-        self, workdir: Path, cold: set[str]
+        self, workdir: Path, cold: set[str], report: dict[str, Any]
     ) -> None:
+        """Eq. 8 and 9 once more, from what the inner run has stored."""
         target = load_domain(workdir / "data" / TARGET)
         folder = workdir / "target" / TARGET
-        table = load_model(folder / "systems" / IDP_INNER / "model").item_embedding
-        learned = load_model(folder / "inner" / "pretrain" / "model").item_embedding
-        assert table is not None and learned is not None
-        ours, theirs = table.embeddings.numpy(), learned.embeddings.numpy()
+        model = load_model(folder / "systems" / IDP_INNER / "model")
+        base = load_model(folder / "inner" / "pretrain" / "model")
+        for mine, theirs in zip(encoder(model), encoder(base), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        ours, learned = model.item_vectors().numpy()[1:], base.item_vectors().numpy()[1:]
         is_cold = np.array([item in cold for item in target.item_ids.external_ids])
-        np.testing.assert_array_equal(ours[1:][~is_cold], theirs[1:])
-        # A blend lies within what it was blended of; stretched, no further than the longest.
-        longest = np.linalg.norm(theirs[1:], axis=1).max()
-        lengths = np.linalg.norm(ours[1:][is_cold], axis=1)
-        assert (lengths > 0).all() and (lengths <= longest * (1 + 1e-6)).all()
+        np.testing.assert_array_equal(ours[~is_cold], learned)
+        # So blends are stretched to the mean length of what they are blended of.
+        assert report["config"]["settings"]["transfer"]["zero_shot_norm"] == "matches"
+        tuned = folder / "inner" / "matcher" / "tuned"
+        keys = np.load(tuned / "vectors.npy").astype(np.float64)
+        titles = [target.titles[row] for row in np.flatnonzero(is_cold)]
+        queries = TextEncoder.load(tuned / "encoder").encode(titles).astype(np.float64)
+        for query, embedding in zip(queries, ours[is_cold], strict=True):
+            cosines = keys @ query / np.linalg.norm(keys, axis=1) / np.linalg.norm(query)
+            # Items of one title tie; the first of them comes first.
+            best = sorted(range(len(keys)), key=lambda row: (-round(cosines[row], 6), row))[:TOP_M]
+            weights = np.maximum(cosines[best], 0)
+            weights /= weights.sum()
+            blend = weights @ learned[best]
+            blend *= weights @ np.linalg.norm(learned[best], axis=1) / np.linalg.norm(blend)
+            np.testing.assert_allclose(embedding, blend, atol=1e-5)
