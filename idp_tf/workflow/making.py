@@ -14,7 +14,12 @@ from idp_tf.workflow.fine_tune import (
     load_target_model,
     model_artifact,
 )
-from idp_tf.workflow.inner import inner_artifact, load_inner_model, make_inner
+from idp_tf.workflow.inner import (
+    inner_artifact,
+    inner_training_artifact,
+    load_inner_model,
+    make_inner,
+)
 from idp_tf.workflow.needs import systems_of
 from idp_tf.workflow.recformer import (
     load_recformer,
@@ -43,6 +48,13 @@ def made_artifact(run: Run, system: System, seed: int) -> Artifact:
     if system.kind == "recformer":
         return recformer_artifact(run, system)
     return model_artifact(run, system, seed)
+
+
+def training_artifact(run: Run, system: System, seed: int) -> Artifact:
+    """The artifact that tells how a system that is trained came to be."""
+    if system.kind == "inner":
+        return inner_training_artifact(run)
+    return made_artifact(run, system, seed)
 
 
 def load_made(run: Run, system: System, seed: int) -> Scorer:

@@ -16,6 +16,7 @@ from idp_tf.models import load_model
 from idp_tf.systems import IDP_INNER, SYSTEMS
 from idp_tf.text import TextEncoder
 from idp_tf.text.recformer import Recformer
+from idp_tf.workflow.artifacts import DONE_FILE
 
 ALL = f"systems=[{', '.join(SYSTEMS)}]"
 
@@ -49,6 +50,17 @@ def test_each_has_its_results(report: dict[str, Any]) -> None:
     cold = {(slug, f"{name}-cold") for slug in SYSTEMS for name in ("sampled-10", "full")}
     whole = {(slug, name) for slug in SYSTEMS for name in ("sampled-10", "full")}
     assert found == cold | {(slug, name) for slug, name in whole if slug != IDP_INNER}
+
+
+def test_each_that_is_trained_has_its_curve(workdir: Path, report: dict[str, Any]) -> None:
+    trained = {slug for slug, system in SYSTEMS.items() if system.trained}
+    assert {"sasrec", "recformer", IDP_INNER} <= trained
+    found = {name for name in report["curves"] if name.startswith(f"{TARGET}: ")}
+    assert found == {f"{TARGET}: {slug}, seed 0" for slug in trained}
+    # What is trained of it are the items that stay.
+    done = workdir / "target" / TARGET / "inner" / "pretrain" / DONE_FILE
+    history = json.loads(done.read_text(encoding="utf-8"))["history"]
+    assert report["curves"][f"{TARGET}: {IDP_INNER}, seed 0"]["loss"] == history["loss"]
 
 
 def test_each_that_transfers_stands_beside_its_twin(report: dict[str, Any]) -> None:
