@@ -293,15 +293,24 @@ class SequenceModel(tfrs.Model):
         return cls(**config)
 
 
-def copy_weights(source: tf_keras.layers.Layer, target: tf_keras.layers.Layer) -> None:
+def copy_weights(
+    source: tf_keras.layers.Layer,
+    target: tf_keras.layers.Layer,
+    onto: list[tf.Variable] | None = None,
+) -> None:
     """Copies what one layer has learned to another of its kind, but not what it has counted.
+
+    Args:
+        source: The layer that has learned.
+        target: The layer that takes it over.
+        onto: Which of the target's weights, where it has others besides.
 
     Raises:
         SettingsError: if their weights differ in number or shape.
     """
     theirs, ours = (
-        [weight for weight in layer.weights if weight.dtype.is_floating]
-        for layer in (source, target)
+        [weight for weight in weights if weight.dtype.is_floating]
+        for weights in (source.weights, target.weights if onto is None else onto)
     )
     if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
         raise SettingsError(
