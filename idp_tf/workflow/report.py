@@ -146,7 +146,7 @@ def _target_report(run: Run) -> dict[str, Any]:
         "results": list(_results(run)),
         "significance": list(_significance(run, ranks)),
         "twins": compare_twins(
-            {name: ranks[name] for name in protocols(run)},
+            {name: ranks.get(name, {}) for name in protocols(run)},
             domain=run.config.target,
             metrics=COMPARED_METRICS,
         ),

@@ -191,3 +191,16 @@ class TestInnerDomain:
             blend = weights @ learned[best]
             blend *= weights @ np.linalg.norm(learned[best], axis=1) / np.linalg.norm(blend)
             np.testing.assert_allclose(embedding, blend, atol=1e-5)
+
+    def test_a_run_may_have_nothing_else(
+        self, world: Path, tmp_path: Path, tiny_bert: Path
+    ) -> None:
+        """It is reported by the cold protocols alone, and is what is exported."""
+        done = invoke(*command(world, tmp_path / "w", tiny_bert, f"systems=[{IDP_INNER}]"))
+        assert done.code == 0, done.err
+        report = json.loads((tmp_path / "w" / "report.json").read_text(encoding="utf-8"))
+        assert {row["protocol"] for row in report["results"]} == {"sampled-10-cold", "full-cold"}
+        assert list(report["curves"]) == [f"{TARGET}: {IDP_INNER}, seed 0"]
+        versions = tmp_path / "w" / "export" / "recommender"
+        signature = versions / "1" / "assets.extra" / "signature.json"
+        assert json.loads(signature.read_text(encoding="utf-8"))["system"] == IDP_INNER
