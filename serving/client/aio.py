@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from serving.client import calls, questions
 from serving.client.answers import Outputs, Recommendations, TitleMatch, VersionStatus
-from serving.client.base import ClientBase, multi_callable
+from serving.client.base import ClientBase
 from serving.client.blocking import COLD_START, MATCHER, RECOMMENDER
 from serving.client.models import ModelSpec
 
@@ -162,10 +162,10 @@ class AsyncServingClient(ClientBase):
             answers[place] = await self._send(self._build(question.call, rows))
 
     async def _send(self, call: calls.Call[T]) -> T:
-        attempts, send = self._attempts(call), multi_callable(self._channel, call)
+        attempts, send = self._attempts(call), self._sender(self._channel, call)
         while True:
             try:
-                response = await send(call.request, timeout=attempts.remaining())
+                response = await send(timeout=attempts.remaining())
             except grpc.RpcError as error:
                 await asyncio.sleep(self._delay(attempts, error))
             else:

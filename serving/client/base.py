@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, Literal, ParamSpec, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from serving.client.calls import Call
 from serving.client.errors import ServingClientError, error_of
@@ -121,6 +123,12 @@ class ClientBase:
     def _attempts(self, call: Call[T]) -> Attempts:
         return Attempts(self._retries, self.timeout, repeatable=call.repeatable)
 
+    def _sender(self, channel: Any, call: Call[T]) -> Callable[..., Any]:
+        """What sends the request, as bytes, over a channel of either kind."""
+        # Bytes, as the two kinds make different things of what they cannot write or read.
+        with self._told_as_ours():
+            return partial(channel.unary_unary(call.method), call.request.SerializeToString())
+
     def _delay(self, attempts: Attempts, error: Any) -> float:
         """Seconds to wait before the next attempt; raises if there is to be none."""
         delay = attempts.delay_after(error)
@@ -128,9 +136,14 @@ class ClientBase:
             raise error_of(error, self.address, self.timeout) from error
         return delay
 
-    def _read(self, call: Call[T], response: Any) -> T:
+    def _read(self, call: Call[T], response: bytes) -> T:
         with self._told_as_ours():
-            return call.read(response)
+            try:
+                message = call.response_type.FromString(response)
+            except DecodeError as error:
+                name = call.response_type.DESCRIPTOR.name
+                raise ValueError(f"the answer is no {name}: is it a TF-Serving?") from error
+            return call.read(message)
 
     def _error(self, message: str, remedy: str = "") -> ServingClientError:
         return ServingClientError(message, address=self.address, remedy=remedy)
@@ -141,12 +154,3 @@ class ClientBase:
             yield
         except ValueError as error:
             raise self._error(str(error)) from error
-
-
-def multi_callable(channel: Any, call: Call[T]) -> Any:
-    """What sends requests of a call's method over a channel."""
-    return channel.unary_unary(
-        call.method,
-        request_serializer=lambda request: request.SerializeToString(),
-        response_deserializer=call.response_type.FromString,
-    )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from serving.client import calls, questions
 from serving.client.answers import Outputs, Recommendations, TitleMatch, VersionStatus
-from serving.client.base import ClientBase, multi_callable
+from serving.client.base import ClientBase
 from serving.client.models import ModelSpec
 
 T = TypeVar("T")
@@ -219,10 +219,10 @@ class ServingClient(ClientBase):
             pool.shutdown(cancel_futures=True)
 
     def _send(self, call: calls.Call[T]) -> T:
-        attempts, send = self._attempts(call), multi_callable(self._channel, call)
+        attempts, send = self._attempts(call), self._sender(self._channel, call)
         while True:
             try:
-                response = send(call.request, timeout=attempts.remaining())
+                response = send(timeout=attempts.remaining())
             except grpc.RpcError as error:
                 time.sleep(self._delay(attempts, error))
             else:

@@ -154,6 +154,9 @@ def _write_example(proto: Any, example: Example) -> None:
         feature, kinds = proto.features.feature[name], {type(value) for value in values}
         if isinstance(values, str | bytes):
             raise ValueError(f"feature {name} is one text, not a list of them")
+        if not kinds:
+            # To TensorFlow's parser a feature without a kind is a missing one.
+            continue
         if kinds <= {str, bytes}:
             texts = [value.encode() if isinstance(value, str) else value for value in values]
             feature.bytes_list.value.extend(texts)

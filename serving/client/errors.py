@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_NO_CONNECTION: Final = (
-    "failed to connect",
-    "DNS resolution failed",
-    "connections to all backends",
-)
+_NO_CONNECTION: Final = ("failed to connect", "DNS resolution failed")
 """How gRPC begins when it never reached a server."""
+
+_HUNG_UP: Final = ("socket closed", "connection reset", "handshake")
+"""What it says of one that is there and takes no connection like this."""
 
 
 class ServingClientError(Exception):
@@ -40,15 +39,24 @@ def error_of(error: Any, address: str, timeout: float) -> ServingClientError:
         timeout: Seconds that the whole request had.
     """
     code, message, remedy = error.code().name, str(error.details()), ""
-    if code == "UNAVAILABLE" and "handshake" in message.lower():
-        message = f"no secure connection ({message})"
-        remedy = "look whether the server takes TLS, and at the certificates on both sides"
-    elif code == "UNAVAILABLE" and message.startswith(_NO_CONNECTION):
-        message = f"no server answers here ({message})"
-        remedy = "start one (idp-tf serve --model_config_file …), or mend the address"
-    elif code == "UNAVAILABLE":
-        remedy = "the server is overloaded, stopping, or takes TLS alone: try again later"
+    if code == "UNAVAILABLE":
+        message, remedy = _unavailable(message)
     elif code == "DEADLINE_EXCEEDED":
         message = f"no answer within {timeout:g} seconds"
         remedy = "look whether a gRPC server listens there, or give it a longer timeout"
     return ServingClientError(message, address=address, code=code, remedy=remedy)
+
+
+def _unavailable(details: str) -> tuple[str, str]:
+    """Message and remedy: gRPC has one code for a server that is not there, and one that is."""
+    if not details.startswith(_NO_CONNECTION):
+        return details, "the server is overloaded, or stops: try again later"
+    if any(words in details.lower() for words in _HUNG_UP):
+        return (
+            f"a server hangs up ({details})",
+            "look whether it takes TLS, and mutual TLS, and at the certificates on both sides",
+        )
+    return (
+        f"no server answers here ({details})",
+        "start one (idp-tf serve --model_config_file …), or mend the address",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -9,7 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from serving.client import ServingClient, ServingClientError, VersionStatus
+from serving.client import (
+    AsyncServingClient,
+    ModelSpec,
+    ServingClient,
+    ServingClientError,
+    VersionStatus,
+)
 
 
 @pytest.fixture
@@ -97,3 +104,18 @@ def test_status_and_metadata(client: ServingClient) -> None:
         "k": {"dtype": "DT_INT32", "shape": []},
     }
     assert signature["outputs"]["scores"] == {"dtype": "DT_FLOAT", "shape": [-1, -1]}
+
+
+def test_a_version_and_a_label() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        ModelSpec("m", 1, "stable")
+
+
+def test_asyncio_gives_the_same(client: ServingClient) -> None:
+    histories = [["item-1"], ["item-2", "item-3", "item-4"]]
+
+    async def ask() -> list[list[tuple[str, float]]]:
+        async with AsyncServingClient(client.address, timeout=30) as asking:
+            return await asking.recommend(histories, 4)
+
+    assert asyncio.run(ask()) == client.recommend(histories, 4)
