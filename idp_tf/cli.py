@@ -29,7 +29,8 @@ from idp_tf.cli_options import (
     Tune,
     Workdir,
 )
-from idp_tf.errors import SettingsError, requires_extra
+from idp_tf.cli_query import query
+from idp_tf.errors import requires_extra
 from idp_tf.machine import restart_with_huge_pages, set_thread_counts
 
 if TYPE_CHECKING:
@@ -191,34 +192,7 @@ def serve(
     run_server(model_config_file, port=port, host=host)
 
 
-@app.command()
-def query(
-    items: Annotated[str, typer.Option(help="A history: item ids, oldest first, by commas.")],
-    address: Annotated[str, typer.Option(help="HOST:PORT of any TF-Serving.")] = "127.0.0.1:8500",
-    k: Annotated[int, typer.Option(help="How many recommendations.")] = 10,
-    model: Annotated[str, typer.Option(help="Name of the served model.")] = "recommender",
-    titles: Annotated[
-        Path | None,
-        typer.Option(help="Where titles are read: a workdir, or a table of item_id and title."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 10.0,
-) -> None:
-    """Ask a running server for recommendations."""
-    history = _names(items)
-    if not history:
-        raise SettingsError(f"--items is {items!r}, which names no item", remedy="--items ID1,ID2")
-    with requires_extra("serving", purpose="idp-tf query"):
-        from serving.query import format_json, print_table, read_titles
-        from serving.query import query as ask
-    from idp_tf.workflow.run import items_file
-
-    known = read_titles(items_file(titles)) if titles is not None else None
-    answer = ask(address, history, k, model=model, timeout=timeout)
-    if json:
-        typer.echo(format_json(history, answer, known))
-    else:
-        print_table(answer, known)
+app.command()(query)
 
 
 @app.command()

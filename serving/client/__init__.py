@@ -10,12 +10,15 @@ from serving.client.answers import Outputs, TitleMatch, VersionStatus
 from serving.client.base import DEFAULT_TIMEOUT
 from serving.client.blocking import ServingClient
 from serving.client.errors import ServingClientError
-from serving.client.models import ModelSpec
+from serving.client.models import COLD_START, MATCHER, RECOMMENDER, ModelSpec
 from serving.client.retries import Retries
 from serving.client.tls import Tls
 
 __all__ = [
+    "COLD_START",
     "DEFAULT_TIMEOUT",
+    "MATCHER",
+    "RECOMMENDER",
     "AsyncServingClient",
     "ModelSpec",
     "Outputs",

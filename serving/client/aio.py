@@ -14,8 +14,7 @@ import numpy.typing as npt
 from serving.client import calls, questions
 from serving.client.answers import Outputs, Recommendations, TitleMatch, VersionStatus
 from serving.client.base import ClientBase
-from serving.client.blocking import COLD_START, MATCHER, RECOMMENDER
-from serving.client.models import ModelSpec
+from serving.client.models import COLD_START, MATCHER, RECOMMENDER, ModelSpec
 
 T = TypeVar("T")
 

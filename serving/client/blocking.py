@@ -15,13 +15,9 @@ import numpy.typing as npt
 from serving.client import calls, questions
 from serving.client.answers import Outputs, Recommendations, TitleMatch, VersionStatus
 from serving.client.base import ClientBase
-from serving.client.models import ModelSpec
+from serving.client.models import COLD_START, MATCHER, RECOMMENDER, ModelSpec
 
 T = TypeVar("T")
-
-RECOMMENDER = "recommender"
-MATCHER = "matcher"
-COLD_START = "cold_start"
 
 
 class ServingClient(ClientBase):

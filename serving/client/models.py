@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+RECOMMENDER: Final = "recommender"
+MATCHER: Final = "matcher"
+COLD_START: Final = "cold_start"
+"""Names under which this package exports."""
 
 
 @dataclass(frozen=True)
