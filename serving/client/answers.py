@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +35,8 @@ class Outputs(dict[str, npt.NDArray[Any]]):
         self.version: int = response.model_spec.version.value
         self.signature: str = response.model_spec.signature_name
 
-    def columns(self, *names: str) -> list[npt.NDArray[Any]]:
-        """Outputs that must be there.
+    def tables(self, *names: str) -> list[npt.NDArray[Any]]:
+        """Outputs of two axes that must be there.
 
         Raises:
             ValueError: if one is not.
@@ -46,6 +46,11 @@ class Outputs(dict[str, npt.NDArray[Any]]):
                 raise ValueError(
                     f"the answer has no output {name!r}, only {', '.join(sorted(self)) or 'none'}: "
                     "is it the right model?"
+                )
+            if self[name].ndim != 2:
+                raise ValueError(
+                    f"the output {name!r} has the shape {self[name].shape}, not a row for each "
+                    "question: is it the right model?"
                 )
         return [self[name] for name in names]
 
@@ -60,12 +65,16 @@ class TitleMatch:
             a blank title.
         scores: Their similarities.
         weights: Their shares in the embedding.
+        source_titles: Their titles; empty where an export tells none.
+        source_domains: Their domains; empty where an export tells none.
     """
 
     embedding: npt.NDArray[np.float32]
     source_item_ids: list[str]
     scores: list[float]
     weights: list[float]
+    source_titles: list[str]
+    source_domains: list[str]
 
 
 @dataclass(frozen=True)
@@ -85,26 +94,35 @@ class VersionStatus:
 
 def recommendations(response: Any) -> list[Recommendations]:
     """A recommender's answer; the padding of a row that has fewer items is left out."""
-    ids, scores = Outputs(response).columns("item_ids", "scores")
+    ids, scores = Outputs(response).tables("item_ids", "scores")
     return [
-        [(item.decode(), float(score)) for item, score in zip(*row, strict=True) if item]
-        for row in zip(ids, scores, strict=True)
+        [(item, float(score)) for item, score in zip(_texts(row), values, strict=True) if item]
+        for row, values in zip(ids, scores, strict=True)
     ]
 
 
 def title_matches(response: Any) -> list[TitleMatch]:
     """A matcher's answer."""
-    names = ("embedding", "source_item_ids", "scores", "weights")
-    return [_title_match(*row) for row in zip(*Outputs(response).columns(*names), strict=True)]
-
-
-def candidate_scores(response: Any, lengths: Iterable[int]) -> list[list[float]]:
-    """A ranker's answer, each row as long as its candidates were."""
-    (scores,) = Outputs(response).columns("scores")
-    return [
-        [float(score) for score in row[:length]]
-        for row, length in zip(scores, lengths, strict=True)
+    outputs = Outputs(response)
+    told = outputs.tables("embedding", "source_item_ids", "scores", "weights")
+    # Exports of earlier versions tell ids alone.
+    texts = [
+        outputs.get(name, np.full((len(told[0]), 0), b"", object))
+        for name in ("source_titles", "source_domains")
     ]
+    return [_title_match(*row) for row in zip(*told, *texts, strict=True)]
+
+
+def candidate_scores(response: Any, lengths: Sequence[int]) -> list[list[float]]:
+    """A ranker's answer, each row as long as its candidates were.
+
+    Raises:
+        ValueError: if there are fewer scores than candidates.
+    """
+    (scores,) = Outputs(response).tables("scores")
+    if scores.shape[1] < max(lengths, default=0):
+        raise ValueError(f"{scores.shape[1]} scores for {max(lengths)} candidates")
+    return [row[:length].tolist() for row, length in zip(scores, lengths, strict=True)]
 
 
 def classifications(response: Any) -> list[Recommendations]:
@@ -168,18 +186,29 @@ def _name(enum: Any, number: int) -> str:
     return enum.Name(number) if number in enum.values() else str(number)
 
 
+def _texts(values: npt.NDArray[Any]) -> list[str]:
+    if values.dtype != object:
+        raise ValueError(f"the answer has {values.dtype} where texts should be")
+    return [value.decode() for value in values]
+
+
 def _title_match(
     embedding: npt.NDArray[np.float32],
-    ids: Sequence[bytes],
-    scores: Sequence[float],
-    weights: Sequence[float],
+    ids: npt.NDArray[np.object_],
+    scores: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+    titles: npt.NDArray[np.object_],
+    domains: npt.NDArray[np.object_],
 ) -> TitleMatch:
-    matched = [place for place, item in enumerate(ids) if item]
+    # Best first: what is no match stands behind.
+    count = np.count_nonzero(ids != b"")
     return TitleMatch(
         embedding,
-        [ids[place].decode() for place in matched],
-        [float(scores[place]) for place in matched],
-        [float(weights[place]) for place in matched],
+        _texts(ids[:count]),
+        scores[:count].tolist(),
+        weights[:count].tolist(),
+        _texts(titles[:count]),
+        _texts(domains[:count]),
     )
 
 

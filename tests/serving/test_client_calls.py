@@ -119,20 +119,36 @@ def test_recommend_among(
     }
 
 
-def test_match(kind: str) -> None:
-    server = predictor(
+def matched(**more: Any) -> Recorder:
+    return predictor(
         embedding=np.array([[1, 2], [3, 4]], np.float32),
         source_item_ids=np.array([[b"food:1", b"music:2"], [b"", b""]], object),
         scores=np.array([[0.75, 0.5], [0, 0]], np.float32),
         weights=np.array([[0.5, 0.5], [0, 0]], np.float32),
+        **more,
+    )
+
+
+def test_match(kind: str) -> None:
+    server = matched(
+        source_titles=np.array([["Thé".encode(), b""], [b"", b""]], object),
+        source_domains=np.array([[b"food", b"music"], [b"", b""]], object),
     )
     with fake_server({PREDICT: server}) as address:
         first, blank = ask(kind, address, "match", ["tea", ""])
     assert (first.source_item_ids, first.scores) == (["food:1", "music:2"], [0.75, 0.5])
+    assert (first.source_titles, first.source_domains) == (["Thé", ""], ["food", "music"])
     assert first.weights == [0.5, 0.5]
     assert first.embedding.tolist() == [1, 2] and blank.embedding.tolist() == [3, 4]
-    assert blank.source_item_ids == [] and blank.scores == []
+    assert blank.source_item_ids == blank.scores == blank.source_titles == []
     assert server.inputs == {"titles": [b"tea", b""]}
+
+
+def test_match_by_an_export_that_tells_ids_alone(kind: str) -> None:
+    with fake_server({PREDICT: matched()}) as address:
+        first, _ = ask(kind, address, "match", ["tea", ""])
+    assert first.source_item_ids == ["food:1", "music:2"]
+    assert first.source_titles == first.source_domains == []
 
 
 def test_score(kind: str) -> None:
@@ -319,12 +335,31 @@ def test_features_that_are_none(examples: Any, problem: str, kind: str) -> None:
         ask(kind, "127.0.0.1:1", "classify", "m", examples)
 
 
-def test_an_answer_of_another_model(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        ({"x": [1.0]}, "no output 'item_ids', only x: is it the right"),
+        ({"item_ids": [["a"]], "scores": [1.0]}, r"'scores' has the shape \(1,\), not a row for"),
+        ({"item_ids": [[1]], "scores": [[1.0]]}, "int32 where texts should be"),
+        ({"item_ids": [["a"]], "scores": [[1.0, 2.0]]}, "longer"),
+        ({"item_ids": [["a"], ["b"]], "scores": [[1.0]]}, "shorter"),
+        ({"item_ids": [[b"\xff"]], "scores": [[1.0]]}, "can't decode"),
+    ],
+)
+def test_an_answer_of_another_model(outputs: dict[str, Any], problem: str, kind: str) -> None:
     with (
-        fake_server({PREDICT: predictor(x=np.float32([1]))}) as address,
-        pytest.raises(ServingClientError, match="no output 'item_ids', only x: is it the right"),
+        fake_server({PREDICT: predictor(**outputs)}) as address,
+        pytest.raises(ServingClientError, match=problem),
     ):
         ask(kind, address, "recommend", [["a"]])
+
+
+def test_fewer_scores_than_candidates(kind: str) -> None:
+    with (
+        fake_server({PREDICT: predictor(scores=[[1.0]])}) as address,
+        pytest.raises(ServingClientError, match="1 scores for 2 candidates"),
+    ):
+        ask(kind, address, "score", [["a"]], ["b", "c"])
 
 
 def test_an_answer_that_is_no_message(kind: str) -> None:
