@@ -21,7 +21,7 @@ def typed_proto(value: npt.ArrayLike) -> tensor_pb2.TensorProto:
         ValueError: for a dtype that has no typed field here, or rows of unequal length.
 
     Example:
-        >>> typed_proto(np.array([1, 2], np.int32)).int_val
+        >>> typed_proto([1, 2]).int64_val
         [1, 2]
     """
     proto = tensor_pb2.TensorProto()

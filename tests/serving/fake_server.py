@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2
 
 from serving.client import AsyncServingClient, ServingClient
 
@@ -70,3 +72,29 @@ def ask_with(kind: str, address: str, use: Callable[[Any], Any], **options: Any)
             return await use(client)
 
     return asyncio.run(go())
+
+
+class Recorder:
+    """Answers always the same, and keeps the requests."""
+
+    def __init__(self, request_type: Any, answer: Any):
+        self.requests: list[Any] = []
+        self._request_type, self._answer = request_type, answer
+
+    def __call__(self, request: bytes, context: Any) -> bytes:
+        self.requests.append(self._request_type.FromString(request))
+        return self._answer.SerializeToString()
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        (request,) = self.requests
+        return {name: tf.make_ndarray(proto).tolist() for name, proto in request.inputs.items()}
+
+
+def predictor(**outputs: Any) -> Recorder:
+    answer = predict_pb2.PredictResponse()
+    answer.model_spec.version.value = 7
+    answer.model_spec.signature_name = "recommend"
+    for name, value in outputs.items():
+        answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return Recorder(predict_pb2.PredictRequest, answer)
