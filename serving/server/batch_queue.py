@@ -24,13 +24,11 @@ class Task:
     Args:
         arrays: Input name -> array (rows, ...).
         rows: How many rows it has.
-        deadline: When it is in vain to run, in the event loop's time.
-        answer: Is given the outputs, or an error.
+        answer: Is given the outputs, or an error; it is cancelled where nobody waits.
     """
 
     arrays: Arrays
     rows: int
-    deadline: float | None
     answer: asyncio.Future[Arrays]
 
 

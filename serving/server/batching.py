@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 
@@ -27,7 +26,6 @@ from serving.server.batch_arrays import (
 )
 from serving.server.batch_queue import Batch, BatchQueue, Task
 from serving.server.batching_parameters import BatchingParameters
-from serving.server.request_checks import RequestError
 
 Outputs = dict[str, npt.NDArray[Any]]
 
@@ -39,7 +37,7 @@ class Model(Protocol):
     def signatures(self) -> Any:
         """Signature key -> ``SignatureDef``."""
 
-    def run(self, signature_key: str, arrays: Arrays, outputs: Sequence[str]) -> Outputs:
+    def run(self, signature_key: str, arrays: Arrays, outputs: Sequence[str], /) -> Outputs:
         """Runs a signature; blocks."""
 
 
@@ -81,25 +79,23 @@ class RequestBatcher:
         signature_key: str,
         arrays: Arrays,
         outputs: Sequence[str],
-        deadline: float | None = None,
     ) -> Outputs:
-        """Runs a request as part of a batch. One that is cancelled while it waits never runs.
+        """Runs a request as part of a batch; one that is cancelled while it waits never runs.
 
         Args:
             model: The version that answers.
             signature_key: The signature's key.
             arrays: Input name -> array (rows, ...), their types already checked.
             outputs: The outputs that are wanted.
-            deadline: When it is in vain to run, in the event loop's time.
 
         Returns:
             Output name -> array (rows, ...).
 
         Raises:
             RequestError: INVALID_ARGUMENT, if the inputs are no batch, or a larger one than
-                is allowed; UNAVAILABLE, if the queue is full; RESOURCE_EXHAUSTED, if the
-                deadline passed in the queue; FAILED_PRECONDITION, if inner shapes differ
-                within the batch or the outputs are no batch; what the model raises.
+                is allowed; UNAVAILABLE, if the queue is full; FAILED_PRECONDITION, if inner
+                shapes differ within the batch or the outputs are no batch; what the model
+                raises.
         """
         rows = count_rows(arrays)
         key = _Key(model, signature_key, tuple(sorted(outputs)))
@@ -107,7 +103,7 @@ class RequestBatcher:
         sizes = queue.part_sizes(rows)
         self._queues[key] = queue
         answers = [
-            self._enqueue(queue, part, size, deadline)
+            self._enqueue(queue, part, size)
             for part, size in zip(split_inputs(arrays, sizes), sizes, strict=True)
         ]
         self._start_batches()
@@ -130,11 +126,9 @@ class RequestBatcher:
             await asyncio.wait(self._running)
         self._pool.shutdown(wait=False)
 
-    def _enqueue(
-        self, queue: BatchQueue, arrays: Arrays, rows: int, deadline: float | None
-    ) -> asyncio.Future[Arrays]:
+    def _enqueue(self, queue: BatchQueue, arrays: Arrays, rows: int) -> asyncio.Future[Arrays]:
         loop = asyncio.get_running_loop()
-        task = Task(arrays, rows, deadline, loop.create_future())
+        task = Task(arrays, rows, loop.create_future())
         started = queue.add(task)
         if started is not None:
             seconds = self._parameters.batch_timeout_micros / 1e6
@@ -170,7 +164,7 @@ class RequestBatcher:
         return None
 
     async def _answer(self, key: _Key, batch: Batch) -> None:
-        tasks = _drop_expired(batch.tasks)
+        tasks = [task for task in batch.tasks if not task.answer.done()]
         if not tasks:
             return
         try:
@@ -178,31 +172,13 @@ class RequestBatcher:
                 self._pool, _run_batch, key, tasks, self._parameters
             )
         except Exception as error:
-            _fail(tasks, error)
+            for task in tasks:
+                if not task.answer.done():
+                    task.answer.set_exception(error)
             return
         for task, answer in zip(tasks, answers, strict=True):
             if not task.answer.done():
                 task.answer.set_result(answer)
-
-
-def _drop_expired(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks that someone still waits for."""
-    now = asyncio.get_running_loop().time()
-    late = [task for task in tasks if task.deadline is not None and task.deadline <= now]
-    _fail(
-        late,
-        RequestError(
-            grpc.StatusCode.RESOURCE_EXHAUSTED,
-            "Run() timeout exceeded while waiting in batching queue",
-        ),
-    )
-    return [task for task in tasks if not task.answer.done()]
-
-
-def _fail(tasks: Sequence[Task], error: Exception) -> None:
-    for task in tasks:
-        if not task.answer.done():
-            task.answer.set_exception(error)
 
 
 def _run_batch(key: _Key, tasks: Sequence[Task], parameters: BatchingParameters) -> list[Outputs]:

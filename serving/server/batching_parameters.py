@@ -1,39 +1,16 @@
-"""``--batching_parameters_file``: how requests are batched, in TF-Serving's text format.
-
-TF-Serving's wheel has no ``session_bundle_config`` proto: the message is described here.
-"""
+"""``--batching_parameters_file``: how requests are batched, in TF-Serving's text format."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from google.protobuf import (
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
-    text_format,
-    wrappers_pb2,
-)
+from google.protobuf import text_format
 
 from idp_tf.errors import ServingError
-
-_FIELD: Final = descriptor_pb2.FieldDescriptorProto
-_PACKAGE: Final = "tensorflow.serving"
-_NAME: Final = "BatchingParameters"
-# Field -> number, and the wrapper that holds it, so that "absent" differs from 0.
-_WRAPPED: Final = {
-    "max_batch_size": (1, "Int64Value"),
-    "batch_timeout_micros": (2, "Int64Value"),
-    "max_enqueued_batches": (3, "Int64Value"),
-    "num_batch_threads": (4, "Int64Value"),
-    "thread_pool_name": (5, "StringValue"),
-    "enable_large_batch_splitting": (8, "BoolValue"),
-    "max_execution_batch_size": (9, "Int64Value"),
-}
+from serving.server import private_protos
 
 
 @dataclass(frozen=True)
@@ -120,23 +97,25 @@ def read_batching_parameters(file: str | Path) -> BatchingParameters:
     Raises:
         ServingError: if the file is missing, is none, or holds what TF-Serving refuses.
     """
-    message = _parse(Path(file))
-    given: dict[str, Any] = {
-        name: getattr(message, name).value for name in _WRAPPED if message.HasField(name)
-    }
+    given = {field.name: _value(value) for field, value in _parse(Path(file)).ListFields()}
     try:
-        return BatchingParameters(
-            **given,
-            allowed_batch_sizes=tuple(message.allowed_batch_sizes),
-            pad_variable_length_inputs=message.pad_variable_length_inputs,
-        )
+        return BatchingParameters(**given)
     except ServingError as error:
         raise ServingError(error.problem, where=file, remedy="correct the file") from error
 
 
+def _value(value: Any) -> Any:
+    """What a field holds: a flag, a repeated field, or a number or text in its wrapper."""
+    if isinstance(value, bool):
+        return value
+    return value.value if hasattr(value, "value") else tuple(value)
+
+
 def _parse(file: Path) -> Any:
     try:
-        return text_format.Parse(file.read_text(encoding="utf-8"), _message_class()())
+        return text_format.Parse(
+            file.read_text(encoding="utf-8"), private_protos.BatchingParameters()
+        )
     except OSError as error:
         raise ServingError(
             "the batching parameters cannot be read", where=file, remedy="check the path"
@@ -147,35 +126,3 @@ def _parse(file: Path) -> Any:
             where=file,
             remedy="write it as `max_batch_size { value: 32 }`",
         ) from error
-
-
-@cache
-def _message_class() -> Any:
-    pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
-    file = descriptor_pb2.FileDescriptorProto(
-        name="batching_parameters.proto",
-        package=_PACKAGE,
-        syntax="proto3",
-        dependency=[wrappers_pb2.DESCRIPTOR.name],
-    )
-    message = file.message_type.add(name=_NAME)
-    for name, (number, wrapper) in _WRAPPED.items():
-        message.field.add(
-            name=name,
-            number=number,
-            label=_FIELD.LABEL_OPTIONAL,
-            type=_FIELD.TYPE_MESSAGE,
-            type_name=f".google.protobuf.{wrapper}",
-        )
-    message.field.add(
-        name="allowed_batch_sizes", number=6, label=_FIELD.LABEL_REPEATED, type=_FIELD.TYPE_INT64
-    )
-    message.field.add(
-        name="pad_variable_length_inputs",
-        number=7,
-        label=_FIELD.LABEL_OPTIONAL,
-        type=_FIELD.TYPE_BOOL,
-    )
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{_NAME}"))

@@ -39,7 +39,7 @@ class AsyncModel(Protocol):
         """Signature key -> ``SignatureDef``."""
 
     async def run(
-        self, signature_key: str, arrays: Arrays, outputs: Sequence[str]
+        self, signature_key: str, arrays: Arrays, outputs: Sequence[str], /
     ) -> dict[str, npt.NDArray[Any]]:
         """Runs a signature: output name -> array."""
 

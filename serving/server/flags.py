@@ -15,7 +15,6 @@ from idp_tf.errors import SettingsError
 from serving.server.options import ServerOptions
 
 _NO_REST: Final = "this server speaks gRPC only"
-_NO_BATCHING: Final = "this server runs each request by itself"
 _NO_TFLITE: Final = "this server runs TensorFlow models only"
 
 REFUSED: Final = {
@@ -24,9 +23,7 @@ REFUSED: Final = {
     "rest_api_timeout_in_ms": _NO_REST,
     "rest_api_enable_cors_support": _NO_REST,
     "monitoring_config_file": _NO_REST,
-    "enable_batching": _NO_BATCHING,
-    "batching_parameters_file": _NO_BATCHING,
-    "enable_per_model_batching_parameters": _NO_BATCHING,
+    "enable_per_model_batching_parameters": "batching_parameters_file holds for every model",
     "prefer_tflite_model": _NO_TFLITE,
     "num_tflite_pools": _NO_TFLITE,
     "num_tflite_interpreters_per_pool": _NO_TFLITE,
@@ -37,7 +34,6 @@ REFUSED: Final = {
     "use_alts_credentials": "ALTS is of Google's own machines; TLS is ssl_config_file",
     "per_process_gpu_memory_fraction": "this server is meant for a laptop's CPU",
     "remove_unused_fields_from_bundle_metagraph": "the whole graph is kept",
-    "enable_signature_method_name_check": "method names are not checked",
     "xla_cpu_compilation_enabled": "sessions are not compiled",
     "xla_gpu_compilation_enabled": "sessions are not compiled",
     "enable_profiler": "there is no profiler service",

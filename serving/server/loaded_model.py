@@ -110,11 +110,28 @@ class LoadedModel:
         Raises:
             RequestError: as TF-Serving answers.
         """
+        arrays, wanted = self.read(signature_name, inputs, output_filter)
+        outputs = self.run(signature_name, arrays, wanted)
+        return {name: typed_proto(array) for name, array in outputs.items()}
+
+    def read(
+        self, signature_name: str, inputs: Mapping[str, Any], output_filter: Sequence[str]
+    ) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+        """The arrays and the names of outputs that a request asks to run, checked.
+
+        Args:
+            signature_name: The signature's key; "" means ``serving_default``.
+            inputs: Input name -> ``TensorProto``.
+            output_filter: Outputs that are wanted; none means all.
+
+        Raises:
+            RequestError: as TF-Serving answers.
+        """
         signature = self.find_signature(signature_name)
         arrays = check_inputs(inputs, signature.inputs)
         wanted = check_output_filter(output_filter, signature.outputs)
-        outputs = self.run(signature_name, arrays, wanted)
-        return {name: typed_proto(array) for name, array in outputs.items()}
+        check_types(arrays, signature.inputs)
+        return arrays, wanted
 
     def run(
         self,
@@ -126,17 +143,16 @@ class LoadedModel:
 
         Args:
             signature_name: The signature's key; "" means ``serving_default``.
-            arrays: Every input of the signature.
+            arrays: Every input of the signature, its type checked: a Session would cast it.
             outputs: Names of outputs.
 
         Returns:
             Output name -> array.
 
         Raises:
-            RequestError: for a wrong dtype or shape, or what an op says.
+            RequestError: what an op says.
         """
         signature = self.find_signature(signature_name)
-        check_types(arrays, signature.inputs)
         fetches = {name: signature.outputs[name].name for name in outputs}
         feeds = {signature.inputs[name].name: array for name, array in arrays.items()}
         try:

@@ -81,6 +81,13 @@ class ServerOptions:
         0, "How often each of its requests is run; 0 is once."
     )
     saved_model_tags: str = _flag("serve", "Tags of the graph to load, separated by commas.")
+    enable_batching: bool = _flag(False, "Run the rows of several requests as one batch.")
+    batching_parameters_file: str = _flag(
+        "", "Text file of BatchingParameters, for example an export's batching_parameters.txt."
+    )
+    enable_signature_method_name_check: bool = _flag(
+        False, "Classify and Regress signatures of TF-Serving's own method name only."
+    )
     tensorflow_session_parallelism: int = _flag(
         0, "Threads of a session, both kinds; 0 lets TensorFlow choose."
     )
@@ -111,6 +118,12 @@ class ServerOptions:
         if self.allowed_base_path and not Path(self.allowed_base_path).is_absolute():
             raise SettingsError(
                 f"allowed_base_path is {self.allowed_base_path!r}", remedy="write an absolute path"
+            )
+        if self.batching_parameters_file and not self.enable_batching:
+            raise SettingsError(
+                "server_options.batching_parameters_file is set without setting "
+                "server_options.enable_batching to true.",
+                remedy="--enable_batching",
             )
         self._check_parallelism()
         for name in ("grpc_max_threads", "max_concurrent_requests"):

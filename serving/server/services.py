@@ -13,10 +13,13 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     predict_pb2,
+    regression_pb2,
 )
 
 from serving.server import inference
@@ -31,14 +34,20 @@ Method = Callable[[ServerCore, Any, float | None], Awaitable[Any]]
 
 def service_handlers(core: ServerCore) -> list[Any]:
     """The handlers to be added to a ``grpc.aio.Server``."""
-    metadata = get_model_metadata_pb2.GetModelMetadataRequest
+    prediction: dict[str, tuple[Method, Any]] = {
+        "Predict": (inference.predict, predict_pb2.PredictRequest),
+        "Classify": (inference.classify, classification_pb2.ClassificationRequest),
+        "Regress": (inference.regress, regression_pb2.RegressionRequest),
+        "MultiInference": (inference.multi_inference, inference_pb2.MultiInferenceRequest),
+        "GetModelMetadata": (
+            inference.get_model_metadata,
+            get_model_metadata_pb2.GetModelMetadataRequest,
+        ),
+    }
     return [
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.PredictionService",
-            {
-                "Predict": _handler(core, inference.predict, predict_pb2.PredictRequest),
-                "GetModelMetadata": _handler(core, inference.get_model_metadata, metadata),
-            },
+            {name: _handler(core, *method) for name, method in prediction.items()},
         ),
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.ModelService",

@@ -8,11 +8,11 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from batched_model import BatchedModel, ask, occupy, rows, with_batcher
 
 from serving.server.batching import RequestBatcher
 from serving.server.batching_parameters import BatchingParameters
 from serving.server.request_checks import RequestError
-from tests.serving.batched_model import BatchedModel, ask, occupy, rows, with_batcher
 
 SHAPES = (
     "Tensors with name 'in_number:0' from different tasks have different shapes and padding is "

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from example_model import CLASSIFY, REGRESS, save_example_model
 from google.protobuf import text_format
 from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
 from serving.server import examples
 from serving.server.request_checks import RequestError
-from tests.serving.example_model import CLASSIFY, REGRESS, save_example_model
 
 
 class SessionModel:
