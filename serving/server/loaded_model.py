@@ -6,6 +6,7 @@ graph never initialises.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ from serving.saved_models import (
     SERVING_DEFAULT,
     WARMUP_FILE,
 )
+from serving.server import examples
 from serving.server.request_checks import (
     RequestError,
     check_inputs,
@@ -40,6 +42,11 @@ _LOG = logging.getLogger(__name__)
 
 MAX_WARMUP_RECORDS: Final = 1_000
 _OP_MODULES: Final = ("scann", "tensorflow_text")
+_OVER_EXAMPLES: Final[Mapping[str, Any]] = {
+    "classify_log": examples.classify,
+    "regress_log": examples.regress,
+    "multi_inference_log": examples.multi_inference,
+}
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -187,15 +194,35 @@ class LoadedModel:
                 self._replay(log)
 
     def _replay(self, log: Any) -> None:
+        """As ``servables/tensorflow/saved_model_warmup.cc`` runs a record."""
         kind = log.WhichOneof("log_type")
         if kind == "predict_log":
             request = log.predict_log.request
             self.predict(request.model_spec.signature_name, request.inputs, request.output_filter)
+        elif kind in _OVER_EXAMPLES:
+            method = _OVER_EXAMPLES[kind]
+            asyncio.run(method(_InThisThread(self), getattr(log, kind).request))
         elif kind is not None:
             number = log.DESCRIPTOR.fields_by_name[kind].number
             raise RequestError(
                 grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}"
             )
+
+
+class _InThisThread:
+    """A model as ``examples`` takes it, which runs at once."""
+
+    def __init__(self, model: LoadedModel):
+        self._model = model
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        return self._model.signatures
+
+    async def run(
+        self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str], /
+    ) -> dict[str, npt.NDArray[Any]]:
+        return self._model.run(signature_key, arrays, outputs)
 
 
 def load_error(error: Exception) -> RequestError:

@@ -62,6 +62,9 @@ def save_example_model(folder: Path) -> Path:
     signatures["two"] = tf.function(lambda a, b: {"outputs": a + b}).get_concrete_function(
         a=tf.TensorSpec([None], tf.string, "a"), b=tf.TensorSpec([None], tf.string, "b")
     )
+    signatures["scaled"] = tf.function(lambda x, k: {"y": k * x}).get_concrete_function(
+        x=tf.TensorSpec([None], tf.float32, "x"), k=tf.TensorSpec([], tf.float32, "k")
+    )
     tf.saved_model.save(module, str(folder), signatures=signatures)
     name_methods(folder / "saved_model.pb", {"classes": CLASSIFY, "half": REGRESS})
     return folder

@@ -202,14 +202,26 @@ def test_a_full_batch_does_not_wait_and_one_that_is_not_full_does(
     assert [list(a.outputs["y"].float_val) for a in answers] == [[2.0], [4.0], [6.0], [8.0]]
 
 
-def test_scalars_cannot_be_batched(launch: Launch, tmp_path: Path) -> None:
-    """``batching/batching_util.h``: the input ``file`` has no dimension."""
-    caller = launch(**batching(tmp_path, 0))
-    request = caller.request(file=tmp_path / "never")
-    assert failure(lambda: caller.prediction.Predict(request, timeout=PATIENCE)) == (
-        "INVALID_ARGUMENT",
-        "Batching Run() input tensors must have at least one dimension",
-    )
+@pytest.mark.parametrize("batched", [False, True])
+def test_scalars_cannot_be_batched(config: Path, tmp_path: Path, batched: bool) -> None:
+    """``batching/batching_util.h``: each input needs a first dimension."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "m", "scaled"
+    request.inputs["x"].CopyFrom(typed_proto(np.array([2, 3], np.float32)))
+    request.inputs["k"].CopyFrom(typed_proto(np.float32(3)))
+    with (
+        ModelServer(config, 0, **(batching(tmp_path, 0) if batched else {})) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        if not batched:
+            answer = service.Predict(request, timeout=PATIENCE)
+            assert list(answer.outputs["y"].float_val) == [6, 9]
+            return
+        assert failure(lambda: service.Predict(request, timeout=PATIENCE)) == (
+            "INVALID_ARGUMENT",
+            "Batching Run() input tensors must have at least one dimension",
+        )
 
 
 def test_more_rows_than_a_batch_holds(launch: Launch, tmp_path: Path) -> None:
