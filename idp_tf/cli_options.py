@@ -47,8 +47,8 @@ Exported = Annotated[
     str | None,
     typer.Option(
         "--system",
-        help="Whose recommender: any sequence model of the run. Else idp, idp-wo-encoder, sasrec, "
-        "or the first other that was trained.",
+        help="Whose recommender: any system of the run but a floor. Else idp, idp-wo-encoder, "
+        "sasrec, or the first other that was trained.",
     ),
 ]
 Rebuild = Annotated[

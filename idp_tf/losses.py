@@ -51,9 +51,11 @@ class ItemLoss(ABC):
         A scalar; 0 if no position has a positive.
 
     Attributes:
+        name: What settings and logs call it.
         negatives: What a batch must hold for it.
     """
 
+    name: ClassVar[str]
     negatives: ClassVar[Negatives]
 
     @abstractmethod
@@ -67,6 +69,7 @@ class BPR(ItemLoss):
     Reference: Rendle et al. 2009, https://arxiv.org/abs/1205.2618.
     """
 
+    name = "bpr"
     negatives = "position"
 
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
@@ -81,6 +84,7 @@ class BinaryCrossEntropy(ItemLoss):
     Reference: Kang and McAuley 2018, section III.E, https://arxiv.org/abs/1808.09781.
     """
 
+    name = "bce"
     negatives = "position"
 
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
@@ -97,6 +101,7 @@ class CrossEntropy(ItemLoss):
     Reference: Klenitskiy and Vasilev 2023, https://arxiv.org/abs/2309.07602.
     """
 
+    name = "cross-entropy"
     negatives = "none"
 
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
@@ -120,6 +125,7 @@ class SampledSoftmax(ItemLoss):
     modeling for large corpus item recommendations", eq. 3.
     """
 
+    name = "sampled-softmax"
     negatives = "popular"
 
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
@@ -145,6 +151,7 @@ class GeneralizedBCE(ItemLoss):
     Reference: Petrov and Macdonald 2023, eq. 8 and 10, https://arxiv.org/abs/2308.07192.
     """
 
+    name = "gbce"
     negatives = "user"
 
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:
@@ -160,11 +167,8 @@ class GeneralizedBCE(ItemLoss):
 
 
 LOSSES: Final[dict[str, type[ItemLoss]]] = {
-    "bpr": BPR,
-    "bce": BinaryCrossEntropy,
-    "cross-entropy": CrossEntropy,
-    "sampled-softmax": SampledSoftmax,
-    "gbce": GeneralizedBCE,
+    loss.name: loss
+    for loss in (BPR, BinaryCrossEntropy, CrossEntropy, SampledSoftmax, GeneralizedBCE)
 }
 """Every loss, by its name in settings."""
 

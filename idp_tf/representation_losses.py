@@ -84,6 +84,7 @@ class InBatchContrastive(ItemLoss):
     Arguments and result: ``ItemLoss``. Takes the square of the number of positions of memory.
     """
 
+    name = "in-batch-contrastive"
     negatives = "none"
 
     def __call__(self, hidden: tf.Tensor, batch: Batch, items: Items) -> tf.Tensor:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,16 +11,13 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 
 from idp_tf.data.schema import PAD_ID
-from idp_tf.errors import SettingsError, WorkdirError
+from idp_tf.errors import SettingsError
 from idp_tf.layers import IdItems, ItemEmbedding, ItemLayer, derive_seed
-from idp_tf.losses import Items, build_loss
+from idp_tf.losses import ItemLoss, Items, build_loss
 from idp_tf.models.step_items import ItemsOfStep
-from idp_tf.strategy import chiefs_folder
 
 Batch = dict[str, tf.Tensor]
 
-_CONFIG_FILE = "model.json"
-_WEIGHTS_FILE = "model.weights.h5"
 _LOSSES = ("loss", "regularization_loss", "total_loss")
 
 
@@ -97,12 +91,16 @@ class SequenceModel(tfrs.Model):
             )
         self.items = items
         self.encoder = encoder
-        self.item_loss = build_loss(loss)
-        self.loss_tracker = _PassingMean(name=loss)
+        self.item_loss = self.build_item_loss()
+        self.loss_tracker = _PassingMean(name=self.item_loss.name)
 
         # Weights exist from here on, so that they can be copied and loaded.
         padding = np.full((1, 2), PAD_ID, np.int32)
         self._check_items(self(padding), self.vectors_of(padding))
+
+    def build_item_loss(self) -> ItemLoss:
+        """What it is trained by: the loss of its settings."""
+        return build_loss(self.loss_name)
 
     def _check_items(self, hidden: tf.Tensor, vectors: tf.Tensor) -> None:
         if self.items.num_items != self.num_items:
@@ -228,7 +226,7 @@ class SequenceModel(tfrs.Model):
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
         """The item loss at every position of a batch and, in training, ``added_loss``.
 
-        The metric that has the item loss's name is of that alone.
+        The metric that has the item loss's ``name`` is of that alone.
         """
         hidden, batch = self.training_outputs(inputs, training)
         loss = self.item_loss(hidden, batch, self.items_of_step(batch, training))
@@ -295,15 +293,24 @@ class SequenceModel(tfrs.Model):
         return cls(**config)
 
 
-def copy_weights(source: tf_keras.layers.Layer, target: tf_keras.layers.Layer) -> None:
+def copy_weights(
+    source: tf_keras.layers.Layer,
+    target: tf_keras.layers.Layer,
+    onto: list[tf.Variable] | None = None,
+) -> None:
     """Copies what one layer has learned to another of its kind, but not what it has counted.
+
+    Args:
+        source: The layer that has learned.
+        target: The layer that takes it over.
+        onto: Which of the target's weights, where it has others besides.
 
     Raises:
         SettingsError: if their weights differ in number or shape.
     """
     theirs, ours = (
-        [weight for weight in layer.weights if weight.dtype.is_floating]
-        for layer in (source, target)
+        [weight for weight in weights if weight.dtype.is_floating]
+        for weights in (source.weights, target.weights if onto is None else onto)
     )
     if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
         raise SettingsError(
@@ -352,46 +359,3 @@ class _PassingMean(tf_keras.metrics.Mean):
 def _num_replicas() -> int:
     replica = tf.distribute.get_replica_context()
     return 1 if replica is None else replica.num_replicas_in_sync
-
-
-def save_model(model: SequenceModel, folder: str | Path) -> None:
-    """Writes a model's class, config and weights into a folder that is made for it.
-
-    Each of the two files appears whole or not at all, the config last. Under a strategy of
-    several workers all of them must call this; the chief writes.
-
-    Args:
-        model: A model whose class is registered with tf_keras, such as ``SASRec``.
-        folder: Where it is to lie; its parents are made.
-    """
-    description = {
-        "class": tf_keras.utils.get_registered_name(type(model)),
-        "config": model.get_config(),
-    }
-    with chiefs_folder(model.distribute_strategy, Path(folder)) as place:
-        partial = place / f"partial.{_WEIGHTS_FILE}"
-        model.save_weights(partial)
-        os.replace(partial, place / _WEIGHTS_FILE)
-        partial = place / f"partial.{_CONFIG_FILE}"
-        partial.write_text(json.dumps(description, indent=1), encoding="utf-8")
-        os.replace(partial, place / _CONFIG_FILE)
-
-
-def load_model(folder: str | Path) -> SequenceModel:
-    """Reads what ``save_model`` wrote.
-
-    Raises:
-        WorkdirError: if the folder holds no whole model, or one of an unknown class.
-    """
-    folder = Path(folder)
-    try:
-        description = json.loads((folder / _CONFIG_FILE).read_text(encoding="utf-8"))
-        model_class = tf_keras.utils.get_registered_object(description["class"])
-        model = model_class.from_config(description["config"])
-        model.load_weights(folder / _WEIGHTS_FILE)
-    except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
-        raise WorkdirError(
-            f"no whole model: {error}", where=folder, remedy="delete the folder and run again"
-        ) from error
-    assert isinstance(model, SequenceModel)
-    return model

@@ -9,7 +9,7 @@ import tf_keras
 from idp_tf.errors import SettingsError
 from idp_tf.layers import PatchedTransformer, derive_seed
 from idp_tf.layers.patches import Insertion
-from idp_tf.models.base import SequenceModel
+from idp_tf.models.base import SequenceModel, copy_weights
 from idp_tf.models.sasrec import SASRec
 from idp_tf.models.transformer_model import TransformerModel
 
@@ -114,15 +114,7 @@ class PeterRec(TransformerModel):
                 where="take_over",
                 remedy="pre-train a SASRec",
             )
-        theirs, ours = pretrained.encoder.trainable_weights, self.encoder.pretrained_weights
-        if [weight.shape for weight in theirs] != [weight.shape for weight in ours]:
-            raise SettingsError(
-                "the pre-trained encoder has another shape",
-                where="take_over",
-                remedy="use from_pretrained, which takes its shape",
-            )
-        for from_source, own in zip(theirs, ours, strict=True):
-            own.assign(from_source)
+        copy_weights(pretrained.encoder, self.encoder, self.encoder.pretrained_weights)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``, but for the initializer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any
 
 import tensorflow as tf
 import tf_keras
@@ -13,8 +13,6 @@ from idp_tf.layers import CausalTransformer, JoinedItems, RecencyProfile, derive
 from idp_tf.models.base import SequenceModel, copy_weights
 from idp_tf.models.sasrec import SASRec
 from idp_tf.models.transformer_model import TransformerModel
-
-TITLE_WEIGHT: Final = 5.0
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
@@ -34,7 +32,10 @@ class ProfiledSASRec(TransformerModel):
         num_heads: Attention heads.
         dropout: Dropout rate.
         max_length: Longest history that is read.
-        title_weight: What the cosine is multiplied by at first; trained.
+        title_weight: What the cosine is multiplied by at first; trained. No default would do, as
+            the right one depends on how far the scores of ids are spread. ``idp-id-t-zero-shot``
+            has 500 (``idp_tf.systems.idp``): of what was tried on held-out source domains, that
+            which leaves ids least to say (docs/results.md).
         seed: Seed of the transformer's initial weights and of dropout.
         items: Ids of width ``embedding_dim``, with titles of any width.
         **kwargs: As for ``TransformerModel``.
@@ -49,7 +50,8 @@ class ProfiledSASRec(TransformerModel):
         >>> import numpy as np
         >>> from idp_tf.layers import IdItems, TitleItems
         >>> titles = TitleItems(np.concatenate([np.zeros((1, 12)), np.eye(10, 12)]), 4)
-        >>> model = ProfiledSASRec(10, embedding_dim=8, items=JoinedItems(IdItems(10, 8), titles))
+        >>> items = JoinedItems(IdItems(10, 8), titles)
+        >>> model = ProfiledSASRec(10, embedding_dim=8, title_weight=5.0, items=items)
         >>> model.encode_users(np.array([[0, 0, 1, 2, 3]], np.int32)).shape
         TensorShape([1, 12])
     """
@@ -64,7 +66,8 @@ class ProfiledSASRec(TransformerModel):
         num_heads: int = 2,
         dropout: float = 0.2,
         max_length: int = 50,
-        title_weight: float = TITLE_WEIGHT,
+        *,
+        title_weight: float,
         seed: int = 0,
         items: JoinedItems | None = None,
         **kwargs: Any,

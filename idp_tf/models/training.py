@@ -223,7 +223,7 @@ class _Keeper(tf_keras.callbacks.Callback):
         value = agreed(self.strategy, self.validate)
         # Keras' own log of it adds up what each worker gives for all.
         loss = float(self.model.loss_tracker.result())
-        logs.update({self.model.loss_name: loss, MONITOR: value})
+        logs.update({self.model.loss_tracker.name: loss, MONITOR: value})
         improved = self.state.record(loss, value, time.monotonic() - self._began)
         waited = self.state.epoch - self.state.best_epoch
         self.state.stopped = (

@@ -9,7 +9,7 @@ import tf_keras
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.layers import ItemDrop, PositionSample, derive_seed
-from idp_tf.losses import Items
+from idp_tf.losses import ItemLoss, Items
 from idp_tf.models.base import Batch
 from idp_tf.models.step_items import MadeItems, looked_up
 from idp_tf.models.unisrec import UniSRec, unit
@@ -43,7 +43,8 @@ class UniSRecPretraining(UniSRec):
         max_rows: Positions of a batch that are trained on; of more, so many are drawn in each
             step. Memory and time grow with its square. The official batches have 8,192.
         seed: Seed of initial weights, dropout and what is left out.
-        **kwargs: As for ``UniSRec``; ``loss``, which every model takes, is not looked at.
+        **kwargs: As for ``UniSRec``; ``loss``, which every model takes, is not looked at:
+            logs call what it is trained by ``in-batch-contrastive``.
 
     Raises:
         SettingsError: if the items have no titles, or do not fit, or no row is allowed.
@@ -87,9 +88,12 @@ class UniSRecPretraining(UniSRec):
         )
         self.drop_rate = drop_rate
         self.max_rows = max_rows
-        self.item_loss = InBatchContrastive()
         self.item_drop = ItemDrop(drop_rate, seed=derive_seed(seed, 2), name="item_drop")
         self.row_sample = PositionSample(max_rows, seed=derive_seed(seed, 3), name="row_sample")
+
+    def build_item_loss(self) -> ItemLoss:
+        """The sequence-item loss, whatever the settings have."""
+        return InBatchContrastive()
 
     def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
         """Makes the step's items; leaves positives out that are too many.

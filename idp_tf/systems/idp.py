@@ -100,6 +100,5 @@ IDP: Final = (
         label="IDP, cold items of the domain itself",
         reference=f"{PAPER}, section 3.8",
         kind="inner",
-        trained=False,
     ),
 )

@@ -13,12 +13,8 @@ from idp_tf.errors import SettingsError, requires_extra
 from idp_tf.retrieval import MIN_VECTORS, Method, build_index
 from idp_tf.systems import SYSTEMS, System
 from idp_tf.workflow.artifacts import read_json, write_json
-from idp_tf.workflow.fine_tune import (
-    check_systems,
-    load_target_model,
-    model_artifact,
-    target_systems,
-)
+from idp_tf.workflow.fine_tune import check_systems
+from idp_tf.workflow.making import load_recommender, made_artifact, models_of
 from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.needs import needs_matcher
 from idp_tf.workflow.prepare import load_sources, load_target
@@ -54,14 +50,14 @@ def export(run: Run, slug: str | None = None) -> Path:
     Args:
         run: The run, its models made.
         slug: The recommender's system; by default the first of idp, idp-wo-encoder and sasrec
-            that the run has trained, failing those the first sequence model that it has trained.
+            that the run has trained, failing those the first other system that it has trained.
 
     Returns:
         ``export/models.config``.
 
     Raises:
         MissingDependencyError: if the extra ``serving`` is not installed.
-        SettingsError: if the system is no sequence model of the run, or none can be chosen.
+        SettingsError: if the system is a floor or none of the run's, or none can be chosen.
     """
     require_serving()
     from serving.export import write_models_config
@@ -107,14 +103,14 @@ def _write_recommender(run: Run, folder: Path, system: System) -> None:
     from serving.export import export_recommender
 
     target = load_target(run)
-    key = model_artifact(run, system, run.settings.seed).key
+    key = made_artifact(run, system, run.settings.seed).key
     about = {"domain": target.name, "system": system.slug, "seed": run.settings.seed}
     model = None
     for name, scann in (("recommender", False), ("recommender_scann", True)):
         if scann and not _enough_for_scann(name, target.num_items):
             continue
         if not _is_exported(folder, name, key):
-            model = model or load_target_model(run, system, run.settings.seed)
+            model = model or load_recommender(run, system, run.settings.seed)
             _warn_of_another(folder, name, about)
             _note_version(folder, name, key, about)
             _log_export(
@@ -167,24 +163,24 @@ def _enough_for_scann(name: str, num_items: int) -> bool:
 
 
 def _default_system(run: Run) -> System | None:
-    trained = [system.slug for system in target_systems(run) if system.trained]
+    trained = [system.slug for system in models_of(run) if system.trained]
     return next((SYSTEMS[slug] for slug in (*_PREFERRED, *trained) if slug in trained), None)
 
 
 def _no_default(run: Run) -> SettingsError:
     return SettingsError(
-        f"none of {', '.join(run.settings.systems)} is a sequence model that is trained",
+        f"none of {', '.join(run.settings.systems)} is a model that is trained",
         where="systems",
         remedy=_how_to_export(run),
     )
 
 
 def _named_system(run: Run, slug: str) -> System:
-    system = next((system for system in target_systems(run) if system.slug == slug), None)
+    system = next((system for system in models_of(run) if system.slug == slug), None)
     if system is None:
         named = slug in run.settings.systems
         raise SettingsError(
-            f"{slug!r} is no sequence model, so it cannot be exported"
+            f"{slug!r} ranks without a model, so it cannot be exported"
             if named
             else f"{slug!r} is not among the systems of this run",
             where="--system",
@@ -194,7 +190,7 @@ def _named_system(run: Run, slug: str) -> System:
 
 
 def _how_to_export(run: Run) -> str:
-    slugs = [system.slug for system in target_systems(run)]
+    slugs = [system.slug for system in models_of(run)]
     if slugs:
         return f"idp-tf export --system with one of {', '.join(slugs)}, or add others to systems"
     return "add idp, or sasrec, to systems"

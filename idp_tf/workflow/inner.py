@@ -23,7 +23,7 @@ from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.match import load_matcher, match, matcher_artifact
 from idp_tf.workflow.needs import titled_domains
 from idp_tf.workflow.prepare import data_key, load_target, write_prepared
-from idp_tf.workflow.pretrain import load_pretrained, pretrain
+from idp_tf.workflow.pretrain import load_pretrained, pretrain, pretrain_artifact
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.titles import titles_artifact
 
@@ -78,6 +78,11 @@ def inner_chain(run: Run) -> list[Artifact]:
         titles_artifact(inner, name)
     matcher_artifact(inner)
     return list(inner.artifacts.values())
+
+
+def inner_training_artifact(run: Run) -> Artifact:
+    """The artifact of what is learned of the other items, which is all that is trained."""
+    return pretrain_artifact(_inner_run(run))
 
 
 def load_inner_model(run: Run) -> SequenceModel:

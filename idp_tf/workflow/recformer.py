@@ -59,11 +59,16 @@ def build_fresh_encoder(run: Run) -> RecformerEncoder:
     return build_recformer_encoder(settings.recformer, settings.matcher.encoder, settings.seed)
 
 
-def load_recformer(run: Run, system: System) -> Scorer:
-    """A finished one, as evaluation takes it."""
+def load_recformer(run: Run, system: System) -> Recformer:
+    """A finished one."""
     artifact = recformer_artifact(run, system)
     artifact.require()
-    return _scorer(Recformer.load(artifact.folder / "model"), system.slug)
+    return Recformer.load(artifact.folder / "model")
+
+
+def recformer_scorer(recformer: Recformer, name: str) -> Scorer:
+    """One as evaluation takes it, with its item vectors as they are."""
+    return Scorer(name, recformer.encode_users, recformer.item_vectors(), recformer.max_length)
 
 
 def recformer_caps(run: Run) -> str:
@@ -134,7 +139,7 @@ def _fine_tune(run: Run, system: System) -> None:
         run.settings.seed,
         artifact.folder / "checkpoints",
         validate=build_validation(
-            lambda: _scorer(recformer, "validation"),
+            lambda: recformer_scorer(recformer, "validation"),
             target.sequences,
             num_items=target.num_items,
             max_users=settings.validation_users,
@@ -151,7 +156,3 @@ def _training_histories(run: Run, sequences: Sequences) -> npt.NDArray[np.int32]
     users = np.arange(sequences.num_users)
     length = run.settings.recformer.max_items + 1
     return sequences.left_padded(users, length, LEAVE_OUT_TRAIN)
-
-
-def _scorer(recformer: Recformer, name: str) -> Scorer:
-    return Scorer(name, recformer.encode_users, recformer.item_vectors(), recformer.max_length)

@@ -22,7 +22,7 @@ from idp_tf.workflow.evaluate import (
     protocols,
 )
 from idp_tf.workflow.fine_tune import seeds_of
-from idp_tf.workflow.making import made_artifact
+from idp_tf.workflow.making import made_artifact, training_artifact
 from idp_tf.workflow.match import matcher_artifact
 from idp_tf.workflow.needs import needed_bases, needs_matcher, systems_of
 from idp_tf.workflow.prepare import load_sources, load_target
@@ -146,7 +146,7 @@ def _target_report(run: Run) -> dict[str, Any]:
         "results": list(_results(run)),
         "significance": list(_significance(run, ranks)),
         "twins": compare_twins(
-            {name: ranks[name] for name in protocols(run)},
+            {name: ranks.get(name, {}) for name in protocols(run)},
             domain=run.config.target,
             metrics=COMPARED_METRICS,
         ),
@@ -241,7 +241,7 @@ def _curves(run: Run) -> dict[str, dict[str, list[float]]]:
     curves = {}
     for slug, seed in evaluated(run):
         if SYSTEMS[slug].trained:
-            summary = made_artifact(run, SYSTEMS[slug], seed).summary
+            summary = training_artifact(run, SYSTEMS[slug], seed).summary
             curves[f"{run.config.target}: {slug}, seed {seed}"] = _curve(summary)
     return curves
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from idp_tf.models import PeterRec, SASRec, load_model, save_model
+from idp_tf.errors import SettingsError
+from idp_tf.models import GRU4Rec, PeterRec, SASRec, load_model, save_model
 from idp_tf.optimizers import LazyAdam
 
 SOURCE_ITEMS, TARGET_ITEMS, DIM, LENGTH, WIDTH = 30, 20, 8, 6, 3
@@ -98,3 +99,11 @@ def test_what_is_saved_is_frozen_when_it_is_loaded(source, batch, tmp_path):
 def test_the_shape_is_the_sources(source):
     with pytest.raises(TypeError, match="num_layers"):
         PeterRec.from_pretrained(source, TARGET_ITEMS, num_layers=3)
+
+
+def test_an_encoder_of_another_class_or_shape_is_refused(source):
+    model = PeterRec(TARGET_ITEMS, embedding_dim=DIM, num_layers=1, max_length=LENGTH)
+    with pytest.raises(SettingsError, match=r"(?s)do not fit.*same width, layers"):
+        model.take_over(source)
+    with pytest.raises(SettingsError, match="not a GRU4Rec's"):
+        model.take_over(GRU4Rec(TARGET_ITEMS, embedding_dim=DIM))

@@ -16,7 +16,7 @@ SHAPE = {"embedding_dim": DIM, "num_layers": 1, "max_length": LENGTH}
 HISTORIES = np.array([[0, 0, 1, 4, 2, 7], [0, 0, 0, 0, 4, 9], [3, 5, 8, 11, 12, 1]], np.int32)
 
 
-def build(**options):
+def build(title_weight=5.0, **options):
     settings = ModelSettings(embedding_dim=DIM, num_layers=1, max_length=LENGTH)
     return build_model(
         "profiled-sasrec",
@@ -25,6 +25,7 @@ def build(**options):
         items="joined",
         adaptor="centred",
         title_vectors=TITLES,
+        title_weight=title_weight,
         **options,
     )
 
@@ -89,12 +90,18 @@ def test_only_a_sasrec_is_taken_over():
 
 def test_titles_are_needed():
     with pytest.raises(SettingsError, match="titles beside ids of width 8"):
-        ProfiledSASRec(NUM_ITEMS, **SHAPE)
+        ProfiledSASRec(NUM_ITEMS, title_weight=5.0, **SHAPE)
     with pytest.raises(SettingsError, match="titles beside ids of width 8"):
         table = np.concatenate([np.zeros((1, WIDTH)), TITLES])
-        ProfiledSASRec(
-            NUM_ITEMS, items=JoinedItems(IdItems(NUM_ITEMS, 4), TitleItems(table, 4)), **SHAPE
-        )
+        items = JoinedItems(IdItems(NUM_ITEMS, 4), TitleItems(table, 4))
+        ProfiledSASRec(NUM_ITEMS, title_weight=5.0, items=items, **SHAPE)
+
+
+def test_how_much_titles_weigh_is_to_be_said():
+    with pytest.raises(TypeError, match="title_weight"):
+        ProfiledSASRec(NUM_ITEMS, **SHAPE)
+    with pytest.raises(SettingsError, match="titles that weigh 0"):
+        build(title_weight=0.0)
 
 
 def test_what_is_centred_is_saved(tmp_path):

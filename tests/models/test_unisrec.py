@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from bert_equations import block_outputs, norm
 
 from idp_tf.config import TrainSettings
@@ -284,7 +285,7 @@ def toy():
     return sequences, titles, np.stack([first, first + DOMAIN - 1], axis=1)
 
 
-def pretrain(toy, folder, epochs, dropout=0.2, die_after=None):
+def pretrain(toy, folder, epochs, dropout=0.2, die_after=None, callbacks=()):
     sequences, titles, ranges = toy
     adaptor = MoEAdaptor(DIM, num_experts=2, dropout=dropout, noise=dropout > 0, seed=5)
     model = UniSRecPretraining(
@@ -322,7 +323,15 @@ def pretrain(toy, folder, epochs, dropout=0.2, die_after=None):
         return validation()
 
     settings = TrainSettings(learning_rate=1e-2, epochs=epochs, patience=epochs)
-    state = train(model, batches, settings, validate=validate, folder=folder, name="toy")
+    state = train(
+        model,
+        batches,
+        settings,
+        validate=validate,
+        folder=folder,
+        name="toy",
+        callbacks=callbacks,
+    )
     return model, state, before
 
 
@@ -331,6 +340,14 @@ def test_pretraining_learns(toy, tmp_path):
     # Titles say something untrained, too.
     assert state.best_value > before + 0.1 > 0.6
     assert state.history["loss"][-1] < 0.7 * state.history["loss"][0]
+
+
+def test_pretraining_logs_its_loss_by_that_losss_name(toy, tmp_path):
+    logged = {}
+    note = tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logged.update(logs))
+    _, state, _ = pretrain(toy, tmp_path, epochs=1, callbacks=(note,))
+    assert logged["in-batch-contrastive"] == state.history["loss"][0] > 0
+    assert "bpr" not in logged
 
 
 def test_a_killed_pretraining_ends_as_an_undisturbed_one(toy, tmp_path):

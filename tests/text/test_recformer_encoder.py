@@ -199,6 +199,7 @@ def test_saved_and_loaded_it_gives_the_same(tiny_bert, tmp_path):
     again = Recformer.load(tmp_path / "recformer")
     np.testing.assert_array_equal(again.item_vectors(), kept)
     np.testing.assert_array_equal(again.encode_users(HISTORIES), users)
+    assert again.encoder.settings() == recformer.encoder.settings()
     again.encode_items()
     assert abs(again.item_vectors() - kept).max() > 1e-3
     assert (again.num_items, again.max_length) == (6, 4)

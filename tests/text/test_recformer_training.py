@@ -75,6 +75,10 @@ def assert_equal(first, second):
         np.testing.assert_array_equal(one, other)
 
 
+def assert_differ(first, second):
+    assert max(abs(one - other).max() for one, other in zip(first, second, strict=True)) > 1e-4
+
+
 def unit(seed, *shape):
     vectors = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -122,13 +126,20 @@ def test_the_loss_of_a_pretraining_step_is_that_of_the_paper(pretraining_parts):
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 
+def assert_all_learn(variables, gradients):
+    for variable, gradient in zip(variables, gradients, strict=True):
+        assert gradient is not None, variable.path
+        # The bias of keys adds the same to all scores of a query, which a softmax takes away.
+        if not variable.path.endswith("key/bias"):
+            assert np.abs(tf.convert_to_tensor(gradient)).max() > 1e-6, variable.path
+
+
 def test_gradients_reach_every_weight_but_the_words_in_pretraining(pretraining_parts):
     encoder, model, batch = pretraining_parts
     with tf.GradientTape() as tape:
         loss = model.compute_loss(x=batch, y_pred=model(batch, training=True))
     variables = model.trainable_variables
-    gradients = tape.gradient(loss, [v.value for v in variables])
-    assert all(gradient is not None for gradient in gradients)
+    assert_all_learn(variables, tape.gradient(loss, [v.value for v in variables]))
     still = {v.path.split("/")[0] for v in encoder.weights} - {
         v.path.split("/")[0] for v in variables
     }
@@ -146,7 +157,7 @@ def test_gradients_reach_every_weight_in_fine_tuning(tiny_bert):
         scores = model(batch, training=False)
         loss = model.compute_loss(x=batch, y_pred=scores)
     variables = model.trainable_variables
-    assert all(g is not None for g in tape.gradient(loss, [v.value for v in variables]))
+    assert_all_learn(variables, tape.gradient(loss, [v.value for v in variables]))
     assert not any(v is model.item_table for v in variables)
     assert any(v.path.startswith("token_embedding") for v in variables)
     histories, following = rounds.batch(0, 0)
@@ -156,9 +167,9 @@ def test_gradients_reach_every_weight_in_fine_tuning(tiny_bert):
     assert float(loss) == pytest.approx(-own.mean(), rel=1e-4)
 
 
-def pretrain(tiny_bert, folder, settings=SETTINGS):
+def pretrain(tiny_bert, folder, settings=SETTINGS, seed=0):
     encoder = build(tiny_bert)
-    result = pretrain_recformer(encoder, TITLES, HISTORIES, settings, 0, folder)
+    result = pretrain_recformer(encoder, TITLES, HISTORIES, settings, seed, folder)
     return encoder, result
 
 
@@ -201,6 +212,11 @@ def test_resumed_pretraining_equals_an_undisturbed_one(
     assert (first.resumed_at, result.resumed_at) == (0, 4)
     assert result.history == first.history
     assert_equal(weights(encoder), undisturbed)
+
+
+def test_another_seed_is_another_pretraining(tiny_bert, pretrained, tmp_path):
+    other, _ = pretrain(tiny_bert, tmp_path, seed=1)
+    assert_differ(weights(other), pretrained[1])
 
 
 def test_finished_pretraining_is_not_run_again(tiny_bert, pretrained, monkeypatch):
@@ -247,11 +263,11 @@ class Validation:
 VALUES = (0.1, 0.3, 0.2, 0.3, 0.5, 0.4)
 
 
-def fine_tune(tiny_bert, folder, validate, settings=SETTINGS):
+def fine_tune(tiny_bert, folder, validate, settings=SETTINGS, seed=0):
     recformer = Recformer.of(build(tiny_bert), TITLES)
     validate.recformer = recformer
     state = fine_tune_recformer(
-        recformer, HISTORIES, settings, seed=0, folder=folder, validate=validate
+        recformer, HISTORIES, settings, seed=seed, folder=folder, validate=validate
     )
     return recformer, state
 
@@ -271,6 +287,11 @@ def test_both_stages_end_as_algorithm_1_says(tuned):
     np.testing.assert_array_equal(recformer.encode_users(HISTORIES), validate.users[4])
     np.testing.assert_array_equal(recformer.item_vectors(), validate.items[4])
     assert {f.name for f in folder.iterdir()} == {fine_tuning.CHECKPOINT_FILE, "best-5.npz"}
+
+
+def test_another_seed_is_another_fine_tuning(tiny_bert, tuned, tmp_path):
+    other, _ = fine_tune(tiny_bert, tmp_path, Validation(VALUES), seed=1)
+    assert_differ(weights(other.encoder), weights(tuned[0].encoder))
 
 
 def test_items_are_encoded_anew_in_stage_1_and_not_in_stage_2(tiny_bert, tuned):

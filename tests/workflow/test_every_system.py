@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from tiny_world import NUM_ITEMS, SOURCES, TARGET, command, invoke
+from exported import in_process, served
+from tiny_world import NUM_ITEMS, SOURCES, TARGET, TOP_M, command, invoke
 
 from idp_tf.data.store import load_domain
 from idp_tf.models import load_model
 from idp_tf.systems import IDP_INNER, SYSTEMS
+from idp_tf.text import TextEncoder
+from idp_tf.text.recformer import Recformer
+from idp_tf.workflow.artifacts import DONE_FILE
 
 ALL = f"systems=[{', '.join(SYSTEMS)}]"
 
@@ -49,6 +52,17 @@ def test_each_has_its_results(report: dict[str, Any]) -> None:
     assert found == cold | {(slug, name) for slug, name in whole if slug != IDP_INNER}
 
 
+def test_each_that_is_trained_has_its_curve(workdir: Path, report: dict[str, Any]) -> None:
+    trained = {slug for slug, system in SYSTEMS.items() if system.trained}
+    assert {"sasrec", "recformer", IDP_INNER} <= trained
+    found = {name for name in report["curves"] if name.startswith(f"{TARGET}: ")}
+    assert found == {f"{TARGET}: {slug}, seed 0" for slug in trained}
+    # What is trained of it are the items that stay.
+    done = workdir / "target" / TARGET / "inner" / "pretrain" / DONE_FILE
+    history = json.loads(done.read_text(encoding="utf-8"))["history"]
+    assert report["curves"][f"{TARGET}: {IDP_INNER}, seed 0"]["loss"] == history["loss"]
+
+
 def test_each_that_transfers_stands_beside_its_twin(report: dict[str, Any]) -> None:
     twins = {(entry["system"], entry["twin"]) for entry in report["twins"]}
     assert twins == {(s.slug, s.twin) for s in SYSTEMS.values() if s.twin is not None}
@@ -71,24 +85,32 @@ def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     assert stages and all(stage["reused"] for stage in stages)
 
 
-@pytest.mark.parametrize(
-    "slug", ["gru4rec", "bert4rec", "fdsa", "dacdr", "peterrec", "unisrec-id-t", "sasrec-ex"]
-)
-def test_each_sequence_model_can_be_exported(workdir: Path, slug: str) -> None:
+EXPORTED = [
+    *("gru4rec", "bert4rec", "fdsa", "dacdr", "peterrec", "unisrec-id-t", "sasrec-ex"),
+    *("recformer", IDP_INNER),
+]
+
+
+def made(workdir: Path, slug: str) -> Any:
+    system = workdir / "target" / TARGET / "systems" / slug
+    folder = system / "model" if slug == IDP_INNER else system / "seed-0" / "model"
+    return Recformer.load(folder) if slug == "recformer" else load_model(folder)
+
+
+@pytest.mark.parametrize("slug", EXPORTED)
+def test_each_model_can_be_exported(workdir: Path, slug: str) -> None:
     done = invoke("export", "--workdir", workdir, "--system", slug)
     assert done.code == 0, done.err
     versions = workdir / "export" / "recommender"
     latest = max(versions.iterdir(), key=lambda version: int(version.name))
-    served = tf.saved_model.load(str(latest)).signatures["serving_default"]
-    first, *_ = load_domain(workdir / "data" / TARGET).item_ids.external_ids
-    answer = served(item_ids=tf.constant([[first]]), k=tf.constant(NUM_ITEMS - 1, tf.int32))
-
-    model: Any = load_model(workdir / "target" / TARGET / "systems" / slug / "seed-0" / "model")
-    window = np.eye(1, model.max_length, model.max_length - 1, dtype=np.int32)
-    scores = model.item_vectors().numpy()[1:] @ model.encode_users(window).numpy()[0]
-    np.testing.assert_allclose(
-        answer["scores"].numpy()[0], np.sort(scores[1:])[::-1], rtol=0, atol=1e-5
-    )
+    told = json.loads((latest / "assets.extra/signature.json").read_text(encoding="utf-8"))
+    assert (told["system"], told["num_items"]) == (slug, NUM_ITEMS)
+    names = load_domain(workdir / "data" / TARGET).item_ids.external_ids
+    histories = [names[:1], names[4:10]]
+    ids, scores = served(latest, histories, k=10)
+    wanted_ids, wanted_scores = in_process(made(workdir, slug), names, histories, k=10)
+    np.testing.assert_allclose(scores, wanted_scores, rtol=0, atol=1e-5)
+    assert ids == wanted_ids
 
 
 def test_exchanged_encoders(workdir: Path) -> None:
@@ -142,17 +164,43 @@ class TestInnerDomain:
         assert {row["users"] for row in rows} == {users} and users > 0
 
     def test_what_is_warm_was_learned_and_what_is_cold_was_blended(
-        self, workdir: Path, cold: set[str]
+        self, workdir: Path, cold: set[str], report: dict[str, Any]
     ) -> None:
+        """Eq. 8 and 9 once more, from what the inner run has stored."""
         target = load_domain(workdir / "data" / TARGET)
         folder = workdir / "target" / TARGET
-        table = load_model(folder / "systems" / IDP_INNER / "model").item_embedding
-        learned = load_model(folder / "inner" / "pretrain" / "model").item_embedding
-        assert table is not None and learned is not None
-        ours, theirs = table.embeddings.numpy(), learned.embeddings.numpy()
+        model = load_model(folder / "systems" / IDP_INNER / "model")
+        base = load_model(folder / "inner" / "pretrain" / "model")
+        for mine, theirs in zip(encoder(model), encoder(base), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        ours, learned = model.item_vectors().numpy()[1:], base.item_vectors().numpy()[1:]
         is_cold = np.array([item in cold for item in target.item_ids.external_ids])
-        np.testing.assert_array_equal(ours[1:][~is_cold], theirs[1:])
-        # A blend lies within what it was blended of; stretched, no further than the longest.
-        longest = np.linalg.norm(theirs[1:], axis=1).max()
-        lengths = np.linalg.norm(ours[1:][is_cold], axis=1)
-        assert (lengths > 0).all() and (lengths <= longest * (1 + 1e-6)).all()
+        np.testing.assert_array_equal(ours[~is_cold], learned)
+        # So blends are stretched to the mean length of what they are blended of.
+        assert report["config"]["settings"]["transfer"]["zero_shot_norm"] == "matches"
+        tuned = folder / "inner" / "matcher" / "tuned"
+        keys = np.load(tuned / "vectors.npy").astype(np.float64)
+        titles = [target.titles[row] for row in np.flatnonzero(is_cold)]
+        queries = TextEncoder.load(tuned / "encoder").encode(titles).astype(np.float64)
+        for query, embedding in zip(queries, ours[is_cold], strict=True):
+            cosines = keys @ query / np.linalg.norm(keys, axis=1) / np.linalg.norm(query)
+            # Items of one title tie; the first of them comes first.
+            best = sorted(range(len(keys)), key=lambda row: (-round(cosines[row], 6), row))[:TOP_M]
+            weights = np.maximum(cosines[best], 0)
+            weights /= weights.sum()
+            blend = weights @ learned[best]
+            blend *= weights @ np.linalg.norm(learned[best], axis=1) / np.linalg.norm(blend)
+            np.testing.assert_allclose(embedding, blend, atol=1e-5)
+
+    def test_a_run_may_have_nothing_else(
+        self, world: Path, tmp_path: Path, tiny_bert: Path
+    ) -> None:
+        """It is reported by the cold protocols alone, and is what is exported."""
+        done = invoke(*command(world, tmp_path / "w", tiny_bert, f"systems=[{IDP_INNER}]"))
+        assert done.code == 0, done.err
+        report = json.loads((tmp_path / "w" / "report.json").read_text(encoding="utf-8"))
+        assert {row["protocol"] for row in report["results"]} == {"sampled-10-cold", "full-cold"}
+        assert list(report["curves"]) == [f"{TARGET}: {IDP_INNER}, seed 0"]
+        versions = tmp_path / "w" / "export" / "recommender"
+        signature = versions / "1" / "assets.extra" / "signature.json"
+        assert json.loads(signature.read_text(encoding="utf-8"))["system"] == IDP_INNER

@@ -80,7 +80,7 @@ def test_the_system_that_is_asked_for(
     ("slug", "problem"),
     [
         ("gru4rec", "'gru4rec' is not among the systems of this run"),
-        ("popularity", "'popularity' is no sequence model"),
+        ("popularity", "'popularity' ranks without a model"),
     ],
 )
 def test_a_system_that_cannot_be_exported(slug: str, problem: str, finished: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_run_without_a_sequence_model(
     rows = json.loads((workdir / "report.json").read_text(encoding="utf-8"))["results"]
     assert {row["system"] for row in rows} == {"popularity", "nearest-title"}
     (warning,) = (text for text in caplog.messages if "is exported" in text)
-    assert "none of popularity, nearest-title is a sequence model that is trained" in warning
+    assert "none of popularity, nearest-title is a model that is trained" in warning
     assert "add idp, or sasrec, to systems" in warning
     for arguments in ((), ("--system", "popularity")):
         refused = invoke("export", "--workdir", workdir, *arguments)

@@ -7,11 +7,13 @@ https://github.com/AaronHeee/RecFormer.
 
 from idp_tf.text.recformer.encoder import RecformerEncoder, build_recformer_encoder
 from idp_tf.text.recformer.fine_tuning import FineTuningState, fine_tune_recformer
+from idp_tf.text.recformer.in_graph import GraphRecformer
 from idp_tf.text.recformer.pretraining import PretrainingResult, pretrain_recformer
 from idp_tf.text.recformer.recommender import Recformer
 
 __all__ = [
     "FineTuningState",
+    "GraphRecformer",
     "PretrainingResult",
     "Recformer",
     "RecformerEncoder",

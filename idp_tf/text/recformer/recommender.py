@@ -12,6 +12,7 @@ import numpy.typing as npt
 from idp_tf.errors import MissingDataError
 from idp_tf.text.folders import whole_folder
 from idp_tf.text.recformer.encoder import RecformerEncoder
+from idp_tf.text.recformer.in_graph import GraphRecformer
 from idp_tf.text.recformer.sentences import ItemSentences
 
 _ENCODER_FOLDER: Final = "encoder"
@@ -96,6 +97,10 @@ class Recformer:
     def set_item_vectors(self, vectors: npt.ArrayLike) -> None:
         """Sets the vectors of items 1 … num_items, shape (num_items, width)."""
         self._item_vectors = np.pad(np.asarray(vectors, np.float32), [(1, 0), (0, 0)])
+
+    def in_graph(self) -> GraphRecformer:
+        """What an export takes: the encoder, the catalogue and the item vectors as they are now."""
+        return GraphRecformer(self.encoder, self.sentences, self.item_vectors())
 
     def save(self, folder: Path) -> None:
         """Writes encoder, sentences and item vectors; the folder appears whole or not at all."""
