@@ -2,7 +2,9 @@
 
 Follows TensorFlow's ``core/kernels/batching_util/shared_batch_scheduler.h`` and
 TF-Serving's ``batching/batching_session.cc``: one queue for each model version, signature
-and set of outputs; their batches run in turn on a fixed number of threads.
+and set of outputs; their batches run in turn on a fixed number of threads. Not as there:
+requests whose clients are gone leave their batch, and one without rows is answered, where
+TensorFlow lets it wait for others, or for ever.
 
 The queues live in an event loop and are touched by nothing else, so they need no lock.
 """
@@ -113,9 +115,7 @@ class RequestBatcher:
             # If one part fails, the others are of no use.
             for answer in answers:
                 answer.cancel()
-        if len(parts) == 1:
-            return {name: parts[0][name] for name in outputs}
-        return {name: np.concatenate([part[name] for part in parts]) for name in outputs}
+        return _join_parts(parts, outputs)
 
     async def close(self) -> None:
         """Runs what waits, then frees the threads."""
@@ -169,7 +169,7 @@ class RequestBatcher:
             return
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
-                self._pool, _run_batch, key, tasks, self._parameters
+                self._pool, _run_batch, key, [task.arrays for task in tasks], self._parameters
             )
         except Exception as error:
             for task in tasks:
@@ -181,17 +181,56 @@ class RequestBatcher:
                 task.answer.set_result(answer)
 
 
-def _run_batch(key: _Key, tasks: Sequence[Task], parameters: BatchingParameters) -> list[Outputs]:
-    """Runs in a thread."""
-    sizes = [task.rows for task in tasks]
+def run_alone(
+    parameters: BatchingParameters,
+    model: Model,
+    signature_key: str,
+    arrays: Arrays,
+    outputs: Sequence[str],
+) -> Outputs:
+    """Runs a request as batches of its own, with their checks and padding; blocks.
+
+    So a version's warm-up requests run, which in TF-Serving go through the batching session.
+
+    Args:
+        parameters: Sizes.
+        model: The version that answers.
+        signature_key: The signature's key.
+        arrays: Input name -> array (rows, ...), their types already checked.
+        outputs: The outputs that are wanted.
+
+    Returns:
+        Output name -> array (rows, ...).
+
+    Raises:
+        RequestError: as ``RequestBatcher.run``.
+    """
+    sizes = BatchQueue(parameters).part_sizes(count_rows(arrays))
+    key = _Key(model, signature_key, tuple(outputs))
+    parts = [_run_batch(key, [part], parameters)[0] for part in split_inputs(arrays, sizes)]
+    return _join_parts(parts, outputs)
+
+
+def _run_batch(
+    key: _Key, requests: Sequence[Arrays], parameters: BatchingParameters
+) -> list[Outputs]:
+    """What each request of a batch gets; runs in a thread."""
+    sizes = [count_rows(arrays) for arrays in requests]
     rows = sum(sizes)
     # No row can be repeated where there is none.
     padded = parameters.padded_size(rows) if rows else 0
     inputs = key.model.signatures[key.signature_key].inputs
     joined = join_inputs(
-        [task.arrays for task in tasks],
+        requests,
         padded - rows,
         {name: info.name for name, info in inputs.items()},
         pad=parameters.pad_variable_length_inputs,
     )
     return split_outputs(key.model.run(key.signature_key, joined, key.outputs), sizes, padded)
+
+
+def _join_parts(parts: Sequence[Arrays], outputs: Sequence[str]) -> Outputs:
+    """The answer to a request from those to its parts."""
+    if len(parts) == 1:
+        return {name: parts[0][name] for name in outputs}
+    return {name: np.concatenate([part[name] for part in parts]) for name in outputs}

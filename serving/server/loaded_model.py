@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ from serving.saved_models import (
     WARMUP_FILE,
 )
 from serving.server import examples
+from serving.server.batching import run_alone
+from serving.server.batching_parameters import BatchingParameters
 from serving.server.request_checks import (
     RequestError,
     check_inputs,
@@ -67,6 +70,8 @@ class LoadedModel:
         threads: Intra-op and inter-op threads of the session; 0 lets TensorFlow choose.
         tags: Tags of the graph that is loaded.
         warmup_iterations: How often each of the version's own warm-up requests is run.
+        batching: How requests are batched, so that they warm up what they will run, and a
+            version fails that cannot be batched.
 
     Raises:
         RequestError: what TF-Serving says of a folder that is no SavedModel, or of a warm-up
@@ -81,7 +86,9 @@ class LoadedModel:
         *,
         tags: Sequence[str] = (SERVE_TAG,),
         warmup_iterations: int = 1,
+        batching: BatchingParameters | None = None,
     ):
+        self._batching = batching
         folder = Path(folder)
         _check_saved_model(folder, set(tags))
         intra, inter = threads
@@ -193,15 +200,24 @@ class LoadedModel:
             for _ in range(iterations):
                 self._replay(log)
 
+    def _run_warmup(
+        self, key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        if self._batching is None:
+            return self.run(key, arrays, outputs)
+        return run_alone(self._batching, self, key, arrays, outputs)
+
     def _replay(self, log: Any) -> None:
         """As ``servables/tensorflow/saved_model_warmup.cc`` runs a record."""
         kind = log.WhichOneof("log_type")
         if kind == "predict_log":
             request = log.predict_log.request
-            self.predict(request.model_spec.signature_name, request.inputs, request.output_filter)
+            key = request.model_spec.signature_name or SERVING_DEFAULT
+            self._run_warmup(key, *self.read(key, request.inputs, request.output_filter))
         elif kind in _OVER_EXAMPLES:
             method = _OVER_EXAMPLES[kind]
-            asyncio.run(method(_InThisThread(self), getattr(log, kind).request))
+            model = _InThisThread(self.signatures, self._run_warmup)
+            asyncio.run(method(model, getattr(log, kind).request))
         elif kind is not None:
             number = log.DESCRIPTOR.fields_by_name[kind].number
             raise RequestError(
@@ -209,20 +225,17 @@ class LoadedModel:
             )
 
 
+@dataclass(frozen=True)
 class _InThisThread:
     """A model as ``examples`` takes it, which runs at once."""
 
-    def __init__(self, model: LoadedModel):
-        self._model = model
-
-    @property
-    def signatures(self) -> Mapping[str, Any]:
-        return self._model.signatures
+    signatures: Mapping[str, Any]
+    run_now: Callable[..., dict[str, npt.NDArray[Any]]]
 
     async def run(
         self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str], /
     ) -> dict[str, npt.NDArray[Any]]:
-        return self._model.run(signature_key, arrays, outputs)
+        return self.run_now(signature_key, arrays, outputs)
 
 
 def load_error(error: Exception) -> RequestError:

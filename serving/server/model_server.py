@@ -23,7 +23,6 @@ from tensorflow_serving.config import model_server_config_pb2
 from idp_tf.errors import ServingError
 from serving.model_config import PLATFORM, read_models_config
 from serving.server.batching import RequestBatcher
-from serving.server.batching_parameters import BatchingParameters, read_batching_parameters
 from serving.server.health import HealthService
 from serving.server.inference import ServerCore
 from serving.server.loaded_model import load_custom_ops
@@ -167,7 +166,7 @@ async def run_server(
             maximum_concurrent_rpcs=options.max_concurrent_requests,
         )
         health = HealthService()
-        batcher = _make_batcher(options)
+        batcher = RequestBatcher(options.batching) if options.batching is not None else None
         if batcher is not None:
             stack.push_async_callback(batcher.close)
         core = ServerCore(manager, executor, batcher, options.enable_signature_method_name_check)
@@ -187,15 +186,6 @@ async def run_server(
             stack.callback(config_poll.cancel)
             await stopped.wait()
             _LOG.info("draining")
-
-
-def _make_batcher(options: ServerOptions) -> RequestBatcher | None:
-    """As ``server.cc`` sets batching up."""
-    if not options.enable_batching:
-        return None
-    if options.batching_parameters_file:
-        return RequestBatcher(read_batching_parameters(options.batching_parameters_file))
-    return RequestBatcher(BatchingParameters(thread_pool_name="model_server_batch_threads"))
 
 
 async def _unless(stopped: asyncio.Event, work: Any) -> bool:

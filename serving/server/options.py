@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from idp_tf.errors import SettingsError
+from serving.server.batching_parameters import BatchingParameters, read_batching_parameters
 
 DEFAULT_PORT: Final = 8500
 """TF-Serving's gRPC port."""
@@ -144,6 +146,19 @@ class ServerOptions:
     def warmup_iterations(self) -> int:
         """How often each warm-up request is run; 0 is never."""
         return max(1, self.num_request_iterations_for_warmup) if self.enable_model_warmup else 0
+
+    @cached_property
+    def batching(self) -> BatchingParameters | None:
+        """How requests are batched, if they are; a file is read once.
+
+        Raises:
+            ServingError: for a file that cannot be used.
+        """
+        if not self.enable_batching:
+            return None
+        if self.batching_parameters_file:
+            return read_batching_parameters(self.batching_parameters_file)
+        return BatchingParameters(thread_pool_name="model_server_batch_threads")
 
     def channel_options(self) -> list[tuple[str, int | str]]:
         """Options of gRPC, those of grpc_channel_arguments above ours."""

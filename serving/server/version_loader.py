@@ -109,6 +109,7 @@ class VersionLoader:
             self._options.session_threads,
             tags=self._options.saved_model_tags.split(","),
             warmup_iterations=self._options.warmup_iterations,
+            batching=self._options.batching,
         )
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
