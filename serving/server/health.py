@@ -51,10 +51,11 @@ class HealthService:
         return self._answer(request.service)
 
     async def _watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        yield self._answer(request.service)
-        if not self._draining.is_set():
-            await self._draining.wait()
-            yield self._answer(request.service)
+        told = self._answer(request.service)
+        yield told
+        await self._draining.wait()
+        if (now := self._answer(request.service)) != told:
+            yield now
 
     def _answer(self, name: str) -> Any:
         if name not in _NAMES:

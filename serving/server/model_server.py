@@ -70,7 +70,11 @@ class ModelServer:
                 port that is taken.
         """
         ready: Future[int] = Future()
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="server")
+        loop, stopped = asyncio.new_event_loop(), asyncio.Event()
+        self._stop = lambda: _call_in(loop, stopped.set)
+        self._thread = threading.Thread(
+            target=self._run, args=(loop, stopped, ready), name="server"
+        )
         self._thread.start()
         try:
             self.port = ready.result()
@@ -96,20 +100,19 @@ class ModelServer:
     ) -> None:
         self.stop()
 
-    def _run(self, ready: Future[int]) -> None:
-        async def main() -> None:
-            loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-            # The loop may have ended by itself.
-            self._stop = lambda: _call_in(loop, stopped.set)
-            await run_server(self.options, stopped, ready.set_result)
-
+    def _run(
+        self, loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, ready: Future[int]
+    ) -> None:
+        failure: BaseException = ServingError("stopped before its models were loaded")
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(run_server(self.options, stopped, ready.set_result))
         except BaseException as error:
+            failure = error
             if ready.done():
                 _LOG.exception("the server has failed")
-            else:
-                ready.set_exception(error)
+        if not ready.done():
+            ready.set_exception(failure)
 
 
 def serve(model_config_file: str | Path = "", port: int = DEFAULT_PORT, **flags: Any) -> None:
@@ -266,5 +269,6 @@ def _port_error(address: str, secure: bool) -> ServingError:
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    # A loop that has ended is closed, and takes no calls.
     with suppress(RuntimeError):
         loop.call_soon_threadsafe(function)

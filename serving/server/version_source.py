@@ -62,12 +62,9 @@ def _versions_of(source: Any, allowed: Path | None) -> dict[int, Path]:
     # Sorted, so that of two names of one number ("1", "01") the same one is taken each time.
     for child in sorted(Path(source.base_path).iterdir()):
         number = _version_number(child.name)
-        if number is not None:
+        if number is not None and (allowed is None or is_inside(child, allowed)):
             found[number] = child
-    chosen = choose_versions(found, source.model_version_policy)
-    if allowed is None:
-        return chosen
-    return {number: folder for number, folder in chosen.items() if is_inside(folder, allowed)}
+    return choose_versions(found, source.model_version_policy)
 
 
 def _version_number(name: str) -> int | None:

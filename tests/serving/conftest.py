@@ -20,7 +20,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from small_models import Caller, add_version, config_text, save_doubler
+from small_models import Caller, Gate, add_version, config_text, save_doubler
 
 from idp_tf.data.schema import IdMap
 from idp_tf.models import SASRec
@@ -29,6 +29,7 @@ from idp_tf.text import TextEncoder
 from serving.client import ServingClient
 from serving.export import export_matcher, export_recommender, write_models_config
 from serving.server import ModelServer
+from serving.server.loaded_model import LoadedModel
 
 NUM_ITEMS = 60
 MAX_LENGTH = 5
@@ -188,6 +189,15 @@ def base(tmp_path: Path, doubler: Path) -> Path:
     """The base path of a model ``m`` with the version 1."""
     add_version(tmp_path / "m", 1, doubler)
     return tmp_path / "m"
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Holds requests of servers in this process."""
+    gate = Gate(LoadedModel.run)
+    monkeypatch.setattr(LoadedModel, "run", lambda *arguments: gate.run(*arguments))
+    yield gate
+    gate.open()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import ModelServer
+from serving.server.loaded_model import LoadedModel
 from serving.tensor_protos import typed_proto
 
 PATIENCE = 60.0
@@ -86,7 +88,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 class Caller:
     """Questions to a server over a plain channel."""
 
-    def __init__(self, channel: grpc.Channel, server: ModelServer):
+    def __init__(self, channel: grpc.Channel, server: ModelServer | None):
         self.server = server
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(channel)
@@ -144,6 +146,39 @@ class Caller:
     def wait_for_states(self, expected: dict[int, str], name: str = "m") -> None:
         """Waits until the versions have exactly these states."""
         wait_for(lambda: self.states(name) == expected, f"{name} {expected}")
+
+
+class Gate:
+    """Holds requests in their threads, and tells which ran: ``LoadedModel.run`` goes through it.
+
+    Not an op that waits: that would take TensorFlow's one thread, and no version could load.
+    """
+
+    HELD = 1.0
+    """The ``x`` of requests that are held."""
+
+    def __init__(self, run: Callable[..., Any]):
+        self.seen: list[float] = []
+        self._run = run
+        self._opened = threading.Event()
+
+    def run(self, model: LoadedModel, name: str, arrays: Any, outputs: Any) -> Any:
+        """In the place of ``LoadedModel.run``."""
+        self.seen.append(float(arrays["x"][0]))
+        if self.seen[-1] == self.HELD:
+            assert self._opened.wait(2 * PATIENCE)
+        return self._run(model, name, arrays, outputs)
+
+    def hold(self, caller: Caller) -> Any:
+        """The future of a request that has begun to run, and does until the gate opens."""
+        request = caller.request(x=self.HELD)
+        running = caller.prediction.Predict.future(request, timeout=PATIENCE)
+        wait_for(lambda: self.HELD in self.seen, "the request that is held")
+        return running
+
+    def open(self) -> None:
+        """Lets them go."""
+        self._opened.set()
 
 
 def failure(call: Callable[[], Any]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from small_models import PATIENCE, Caller, add_version, config_text, failure, wait_for
+from small_models import PATIENCE, Caller, Gate, add_version, config_text, failure, wait_for
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -23,25 +23,21 @@ Launch = Callable[..., Caller]
 
 
 def test_the_new_version_answers_before_the_old_one_goes(
-    launch: Launch, base: Path, doubler: Path, tmp_path: Path
+    launch: Launch, base: Path, doubler: Path, gate: Gate
 ) -> None:
     """``core/availability_preserving_policy.cc``, and handles in ``core/basic_manager.cc``."""
     caller = launch()
-    gate = tmp_path / "gate"
-    running = caller.prediction.Predict.future(caller.request(file=gate), timeout=PATIENCE)
-    try:
-        assert caller.answering() == 1
-        add_version(base, 2, doubler)
-        caller.wait_for_states({2: "AVAILABLE", 1: "UNLOADING"})
-        assert caller.answering() == 2
-        code, message = failure(lambda: caller.answering(version=1))
-        assert (code, message) == (
-            "NOT_FOUND",
-            "Servable not found for request: Specific(m, 1)",
-        )
-        assert caller.states() == {2: "AVAILABLE", 1: "UNLOADING"}
-    finally:
-        gate.touch()
+    running = gate.hold(caller)
+    add_version(base, 2, doubler)
+    caller.wait_for_states({2: "AVAILABLE", 1: "UNLOADING"})
+    assert caller.answering() == 2
+    code, message = failure(lambda: caller.answering(version=1))
+    assert (code, message) == (
+        "NOT_FOUND",
+        "Servable not found for request: Specific(m, 1)",
+    )
+    assert caller.states() == {2: "AVAILABLE", 1: "UNLOADING"}
+    gate.open()
     assert running.result().model_spec.version.value == 1
     caller.wait_for_states({2: "AVAILABLE", 1: "END"})
     assert caller.error(1) == (0, "")
