@@ -176,20 +176,21 @@ def demo(workdir: Workdir = Path("demo-workdir"), rebuild: Rebuild = False) -> N
     run_demo(workdir, rebuild=rebuild)
 
 
-@app.command()
-def serve(
-    model_config_file: Annotated[
-        Path, typer.Option("--model_config_file", help="For example W/export/models.config.")
-    ],
-    port: Annotated[int, typer.Option(help="gRPC port; 0 takes a free one.")] = 8500,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-) -> None:
-    """A local server that answers as TF-Serving does, over gRPC."""
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def serve(context: typer.Context) -> None:
+    """A local server that answers as TF-Serving does, over gRPC; --help lists its flags."""
     _show_log()
     with requires_extra("serving", purpose="idp-tf serve"):
+        from serving.server.flags import parse_flags
+
+        # Before TensorFlow is imported, which takes seconds.
+        flags = parse_flags(context.args)
         from serving.server import serve as run_server
 
-    run_server(model_config_file, port=port, host=host)
+    run_server(**flags)
 
 
 app.command()(query)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,26 +46,13 @@ def write_models_config(folder: str | Path) -> Path:
     return file
 
 
-def read_models_config(file: str | Path) -> Sequence[Any]:
-    """The ``ModelConfig`` messages of a file, checked.
+def read_models_config(file: str | Path) -> Any:
+    """The ``ModelServerConfig`` of a file, not yet checked: the server does as it takes it.
 
     Raises:
-        ServingError: if the file is missing, is no ModelServerConfig, or lists what cannot
-            be served: nothing, a name twice, a relative path, a path without a version.
+        ServingError: if the file cannot be read, or is no ModelServerConfig.
     """
     file = Path(file)
-    models = _parse(file).model_config_list.config
-    if not models:
-        raise ServingError("no model is listed", where=file, remedy="list one or more models")
-    name, count = Counter(model.name for model in models).most_common(1)[0]
-    if count > 1:
-        raise ServingError(f"the model '{name}' is listed {count} times", where=file)
-    for model in models:
-        _check_model(model, file)
-    return list(models)
-
-
-def _parse(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -84,27 +69,3 @@ def _parse(file: Path) -> Any:
             where=file,
             remedy="see serving/deploy/models.config.template",
         ) from error
-
-
-def _check_model(model: Any, file: Path) -> None:
-    if not model.name:
-        raise ServingError("a model has no name", where=file)
-    if model.model_platform != PLATFORM:
-        raise ServingError(
-            f"the model '{model.name}' has the platform '{model.model_platform}'",
-            where=file,
-            remedy=f'write model_platform: "{PLATFORM}"',
-        )
-    if not Path(model.base_path).is_absolute():
-        raise ServingError(
-            f"Expected model {model.name} to have an absolute path or URI; "
-            f"got base_path()={model.base_path}",
-            where=file,
-            remedy="write the whole path; TF-Serving wants it, too",
-        )
-    if not list_versions(model.base_path):
-        raise ServingError(
-            f"the model '{model.name}' has no version under {model.base_path}",
-            where=file,
-            remedy="export it, or mend base_path; a version is a folder named by an integer",
-        )

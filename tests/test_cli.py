@@ -287,7 +287,9 @@ class TestQuery:
     def address(self, finished: Path) -> Iterator[str]:
         from serving.server import ModelServer
 
-        with ModelServer(finished / "export/models.config", port=0, threads=1) as server:
+        with ModelServer(
+            finished / "export/models.config", port=0, tensorflow_session_parallelism=1
+        ) as server:
             yield server.address
 
     def test_the_answer_has_titles(self, address: str, finished: Path) -> None:

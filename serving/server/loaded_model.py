@@ -6,9 +6,11 @@ graph never initialises.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,21 +18,37 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.saved_models import EXTRA_FOLDER, SERVE_TAG, SERVING_DEFAULT, WARMUP_FILE
+from serving.saved_models import (
+    EXTRA_FOLDER,
+    SAVED_MODEL_FILE,
+    SERVE_TAG,
+    SERVING_DEFAULT,
+    WARMUP_FILE,
+)
+from serving.server import examples
+from serving.server.batching import run_alone
+from serving.server.batching_parameters import BatchingParameters
 from serving.server.request_checks import (
     RequestError,
     check_inputs,
     check_output_filter,
     check_types,
+    invalid_argument,
 )
-from serving.tensor_protos import typed_proto
 
 _LOG = logging.getLogger(__name__)
 
 MAX_WARMUP_RECORDS: Final = 1_000
 _OP_MODULES: Final = ("scann", "tensorflow_text")
+_OVER_EXAMPLES: Final[Mapping[str, Any]] = {
+    "classify_log": examples.classify,
+    "regress_log": examples.regress,
+    "multi_inference_log": examples.multi_inference,
+}
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -48,37 +66,56 @@ class LoadedModel:
 
     Args:
         folder: The version's folder.
-        threads: Threads of the session; 0 lets TensorFlow choose.
+        threads: Intra-op and inter-op threads of the session; 0 lets TensorFlow choose.
+        tags: Tags of the graph that is loaded.
+        warmup_iterations: How often each of the version's own warm-up requests is run.
+        batching: How requests are batched, so that they warm up what they will run, and a
+            version fails that cannot be batched.
 
     Raises:
-        tf.errors.OpError, OSError, RuntimeError: if it cannot be loaded, or fails on a
-            warm-up request of its own.
+        RequestError: what TF-Serving says of a folder that is no SavedModel, or of a warm-up
+            request that fails.
+        tf.errors.OpError, OSError, ValueError: if it cannot be loaded.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 0):
+    def __init__(
+        self,
+        folder: str | Path,
+        threads: tuple[int, int] = (0, 0),
+        *,
+        tags: Sequence[str] = (SERVE_TAG,),
+        warmup_iterations: int = 1,
+        batching: BatchingParameters | None = None,
+    ):
+        self._batching = batching
+        folder = Path(folder)
+        _check_saved_model(folder, set(tags))
+        intra, inter = threads
         self._session = tf.compat.v1.Session(
             graph=tf.Graph(),
             config=tf.compat.v1.ConfigProto(
-                intra_op_parallelism_threads=threads, inter_op_parallelism_threads=threads
+                intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter
             ),
         )
-        with self._session.graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.load(self._session, [SERVE_TAG], str(folder))
-        self.signatures: Mapping[str, Any] = meta_graph.signature_def
-        self._warm_up(Path(folder) / EXTRA_FOLDER / WARMUP_FILE)
+        try:
+            with self._session.graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.load(self._session, list(tags), str(folder))
+            self.signatures: Mapping[str, Any] = meta_graph.signature_def
+            if warmup_iterations:
+                self._warm_up(folder / EXTRA_FOLDER / WARMUP_FILE, warmup_iterations)
+        except BaseException:
+            self._session.close()
+            raise
 
-    def predict(
-        self, signature_name: str, inputs: Mapping[str, Any], output_filter: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """Runs a signature.
+    def read(
+        self, signature_name: str, inputs: Mapping[str, Any], output_filter: Sequence[str]
+    ) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+        """The arrays and the names of outputs that a request asks to run, checked.
 
         Args:
             signature_name: The signature's key; "" means ``serving_default``.
             inputs: Input name -> ``TensorProto``.
             output_filter: Outputs that are wanted; none means all.
-
-        Returns:
-            Output name -> ``TensorProto`` with typed fields.
 
         Raises:
             RequestError: as TF-Serving answers.
@@ -87,11 +124,35 @@ class LoadedModel:
         arrays = check_inputs(inputs, signature.inputs)
         wanted = check_output_filter(output_filter, signature.outputs)
         check_types(arrays, signature.inputs)
-        outputs = self._run(
-            {name: signature.outputs[name].name for name in wanted},
-            {signature.inputs[name].name: array for name, array in arrays.items()},
-        )
-        return {name: typed_proto(array) for name, array in outputs.items()}
+        return arrays, wanted
+
+    def run(
+        self,
+        signature_name: str,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        outputs: Iterable[str],
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Runs a signature; several threads may at once.
+
+        Args:
+            signature_name: The signature's key; "" means ``serving_default``.
+            arrays: Every input of the signature, its type checked: a Session would cast it.
+            outputs: Names of outputs.
+
+        Returns:
+            Output name -> array.
+
+        Raises:
+            RequestError: what an op says.
+        """
+        signature = self.find_signature(signature_name)
+        fetches = {name: signature.outputs[name].name for name in outputs}
+        feeds = {signature.inputs[name].name: array for name, array in arrays.items()}
+        try:
+            found = self._session.run(fetches, feeds)
+        except tf.errors.OpError as error:
+            raise run_error(error) from error
+        return {name: np.asarray(output) for name, output in found.items()}
 
     def find_signature(self, name: str) -> Any:
         """The signature of that key; "" means ``serving_default``."""
@@ -103,32 +164,66 @@ class LoadedModel:
         return self.signatures[key]
 
     def close(self) -> None:
-        """Frees the session."""
+        """Frees the session; what runs in it still, for nobody, is broken off."""
         self._session.close()
 
-    def _run(
-        self, fetches: dict[str, str], feeds: dict[str, npt.NDArray[Any]]
-    ) -> dict[str, npt.NDArray[Any]]:
-        try:
-            outputs = self._session.run(fetches, feeds)
-        except tf.errors.OpError as error:
-            raise run_error(error) from error
-        return {name: np.asarray(output) for name, output in outputs.items()}
-
-    def _warm_up(self, file: Path) -> None:
+    def _warm_up(self, file: Path, iterations: int) -> None:
         if not file.exists():
             return
         for number, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator()):
             if number >= MAX_WARMUP_RECORDS:
-                raise RuntimeError(f"more than {MAX_WARMUP_RECORDS} warm-up records in {file}")
-            request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-            self._warm_up_once(request)
+                raise invalid_argument(
+                    f"Number of warmup records exceeds the maximum ({MAX_WARMUP_RECORDS}) at {file}"
+                )
+            log = _parse_warmup(record, file)
+            for _ in range(iterations):
+                self._replay(log)
 
-    def _warm_up_once(self, request: Any) -> None:
-        try:
-            self.predict(request.model_spec.signature_name, request.inputs)
-        except RequestError as error:
-            raise RuntimeError(f"a warm-up request fails: {error.message}") from error
+    def _run_warmup(
+        self, key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        if self._batching is None:
+            return self.run(key, arrays, outputs)
+        return run_alone(self._batching, self, key, arrays, outputs)
+
+    def _replay(self, log: Any) -> None:
+        """As ``servables/tensorflow/saved_model_warmup.cc`` runs a record."""
+        kind = log.WhichOneof("log_type")
+        if kind == "predict_log":
+            request = log.predict_log.request
+            key = request.model_spec.signature_name or SERVING_DEFAULT
+            self._run_warmup(key, *self.read(key, request.inputs, request.output_filter))
+        elif kind in _OVER_EXAMPLES:
+            method = _OVER_EXAMPLES[kind]
+            model = _InThisThread(self.signatures, self._run_warmup)
+            asyncio.run(method(model, getattr(log, kind).request))
+        elif kind is not None:
+            number = log.DESCRIPTOR.fields_by_name[kind].number
+            raise RequestError(
+                grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}"
+            )
+
+
+@dataclass(frozen=True)
+class _InThisThread:
+    """A model as ``examples`` takes it, which runs at once."""
+
+    signatures: Mapping[str, Any]
+    run_now: Callable[..., dict[str, npt.NDArray[Any]]]
+
+    async def run(
+        self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str], /
+    ) -> dict[str, npt.NDArray[Any]]:
+        return self.run_now(signature_key, arrays, outputs)
+
+
+def load_error(error: Exception) -> RequestError:
+    """Why a version could not be loaded, as ``GetModelStatus`` tells it."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return run_error(error)
+    return RequestError(grpc.StatusCode.UNKNOWN, str(error))
 
 
 def run_error(error: tf.errors.OpError) -> RequestError:
@@ -139,3 +234,35 @@ def run_error(error: tf.errors.OpError) -> RequestError:
     """
     original = error.__context__ if isinstance(error.__context__, tf.errors.OpError) else error
     return RequestError(_CODES[original.error_code], str(original.message))
+
+
+def _check_saved_model(folder: Path, tags: set[str]) -> None:
+    """What TF-Serving's loader (``cc/saved_model/reader.cc``) finds before it builds a graph."""
+    file = folder / SAVED_MODEL_FILE
+    if not file.exists():
+        raise RequestError(
+            grpc.StatusCode.NOT_FOUND,
+            f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {folder}. "
+            "Check that the directory exists and that you have the right permissions for accessing "
+            "it.",
+        )
+    try:
+        saved_model = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    except DecodeError as error:
+        raise RequestError(
+            grpc.StatusCode.DATA_LOSS, f"Can't parse {file} as binary proto"
+        ) from error
+    if not any(set(graph.meta_info_def.tags) == tags for graph in saved_model.meta_graphs):
+        raise RequestError(
+            grpc.StatusCode.NOT_FOUND,
+            "Could not find meta graph def matching supplied tags: "
+            f"{{ {' '.join(sorted(tags))} }}. To inspect available tag-sets in the SavedModel, "
+            "please use the SavedModel CLI: `saved_model_cli`",
+        )
+
+
+def _parse_warmup(record: bytes, file: Path) -> Any:
+    try:
+        return prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError as error:
+        raise invalid_argument(f"Failed to parse warmup record: {record!r} from {file}") from error

@@ -31,9 +31,18 @@ class RequestError(Exception):
     def __init__(self, code: grpc.StatusCode, message: str):
         super().__init__(message)
         self.code = code
-        self.message = (
-            message if len(message) <= MESSAGE_LIMIT else message[:MESSAGE_LIMIT] + "...TRUNCATED"
-        )
+        self.message = message
+
+    @property
+    def details(self) -> str:
+        """The message as gRPC carries it, cut where it is long (``grpc_status_util.cc``)."""
+        if len(self.message) <= MESSAGE_LIMIT:
+            return self.message
+        return self.message[:MESSAGE_LIMIT] + "...TRUNCATED"
+
+    def __str__(self) -> str:
+        """As TF-Serving writes a status."""
+        return f"{self.code.name}: {self.message}"
 
 
 def invalid_argument(message: str) -> RequestError:
@@ -42,11 +51,9 @@ def invalid_argument(message: str) -> RequestError:
 
 
 def check_model_spec(request: Any) -> Any:
-    """The request's model_spec, which must name a model."""
+    """The request's model_spec, which must be there; ``ModelManager.acquire`` checks the rest."""
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
-    if not request.model_spec.name:
-        raise invalid_argument("ModelSpec has no name specified.")
     return request.model_spec
 
 

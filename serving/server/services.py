@@ -1,4 +1,4 @@
-"""gRPC handlers of PredictionService and ModelService.
+"""gRPC handlers of PredictionService and ModelService: thin, on ``inference`` and the manager.
 
 Only the methods that are served are registered: any other is answered UNIMPLEMENTED
 by gRPC itself.
@@ -7,106 +7,109 @@ by gRPC itself.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     predict_pb2,
+    regression_pb2,
 )
 
-from serving.saved_models import SERVING_DEFAULT
-from serving.server.model_store import ModelStore
+from serving.server import inference
+from serving.server.inference import ServerCore
 from serving.server.request_checks import RequestError, check_model_spec, invalid_argument
 
 _LOG = logging.getLogger(__name__)
-_SIGNATURE_FIELD: Final = "signature_def"
+
+Method = Callable[[ServerCore, Any, float | None], Awaitable[Any]]
+"""(core, request, seconds that are left) -> response."""
 
 
-def service_handlers(store: ModelStore) -> list[Any]:
-    """The handlers to be added to a ``grpc.Server``."""
+def service_handlers(core: ServerCore) -> list[Any]:
+    """The handlers to be added to a ``grpc.aio.Server``."""
+    prediction: dict[str, tuple[Method, Any]] = {
+        "Predict": (inference.predict, predict_pb2.PredictRequest),
+        "Classify": (inference.classify, classification_pb2.ClassificationRequest),
+        "Regress": (inference.regress, regression_pb2.RegressionRequest),
+        "MultiInference": (inference.multi_inference, inference_pb2.MultiInferenceRequest),
+        "GetModelMetadata": (
+            inference.get_model_metadata,
+            get_model_metadata_pb2.GetModelMetadataRequest,
+        ),
+    }
     return [
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.PredictionService",
-            {
-                "Predict": _handler(store, predict, predict_pb2.PredictRequest),
-                "GetModelMetadata": _handler(
-                    store, get_metadata, get_model_metadata_pb2.GetModelMetadataRequest
-                ),
-            },
+            {name: _handler(core, *method) for name, method in prediction.items()},
         ),
         grpc.method_handlers_generic_handler(
             "tensorflow.serving.ModelService",
             {
                 "GetModelStatus": _handler(
-                    store, get_status, get_model_status_pb2.GetModelStatusRequest
+                    core, get_status, get_model_status_pb2.GetModelStatusRequest
+                ),
+                "HandleReloadConfigRequest": _handler(
+                    core, reload_config, model_management_pb2.ReloadConfigRequest
                 ),
             },
         ),
     ]
 
 
-def predict(store: ModelStore, request: Any) -> Any:
-    """PredictionService.Predict."""
+async def get_status(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """ModelService.GetModelStatus (``model_servers/get_model_status_impl.cc``)."""
     spec = check_model_spec(request)
-    version, model = store.find(spec)
-    outputs = model.predict(spec.signature_name, request.inputs, request.output_filter)
-    response = predict_pb2.PredictResponse()
-    response.model_spec.name = spec.name
-    response.model_spec.signature_name = spec.signature_name or SERVING_DEFAULT
-    response.model_spec.version.value = version
-    for name, proto in outputs.items():
-        response.outputs[name].CopyFrom(proto)
-    return response
-
-
-def get_metadata(store: ModelStore, request: Any) -> Any:
-    """PredictionService.GetModelMetadata; the one field there is, is ``signature_def``."""
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    if not request.metadata_field:
-        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
-    for name in request.metadata_field:
-        if name != _SIGNATURE_FIELD:
-            raise invalid_argument(f"Metadata field {name} is not supported")
-    spec = check_model_spec(request)
-    version, model = store.find(spec)
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    for key, signature in model.signatures.items():
-        signatures.signature_def[key].CopyFrom(signature)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name = spec.name
-    response.model_spec.version.value = version
-    response.metadata[_SIGNATURE_FIELD].Pack(signatures)
-    return response
-
-
-def get_status(store: ModelStore, request: Any) -> Any:
-    """ModelService.GetModelStatus."""
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
     response = get_model_status_pb2.GetModelStatusResponse()
-    for version in store.status(request.model_spec):
+    for version in core.manager.status(spec):
         status = response.model_version_status.add(version=version.number, state=version.state)
-        status.status.error_code = version.error_code
-        status.status.error_message = version.error_message
+        # Filled even when all is well: REST shows "error_code": "OK".
+        status.status.SetInParent()
+        if version.error is not None:
+            status.status.error_code = version.error.code.value[0]
+            status.status.error_message = version.error.message
     return response
 
 
-def _handler(store: ModelStore, method: Callable[[ModelStore, Any], Any], request_type: Any) -> Any:
-    def handle(request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return method(store, request)
-        except RequestError as error:
-            context.abort(error.code, error.message)
-        except Exception as error:
-            _LOG.exception("%s failed", method.__name__)
-            context.abort(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
+async def reload_config(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """ModelService.HandleReloadConfigRequest (``model_servers/model_service_impl.cc``)."""
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+            "Only ModelConfigList is currently supported"
+        )
+    await core.manager.reload(request.config)
+    response = model_management_pb2.ReloadConfigResponse()
+    response.status.SetInParent()
+    return response
 
-    return grpc.unary_unary_rpc_method_handler(
-        handle,
-        request_deserializer=request_type.FromString,
-        response_serializer=lambda response: response.SerializeToString(),
-    )
+
+def _handler(core: ServerCore, method: Method, request_type: Any) -> Any:
+    async def handle(data: bytes, context: Any) -> Any:
+        try:
+            response = await method(core, _parse(data, request_type), context.time_remaining())
+            return response.SerializeToString()
+        except RequestError as error:
+            code, details = error.code, error.details
+        except Exception as error:
+            _LOG.exception("%s failed", request_type.DESCRIPTOR.name)
+            code, details = grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+        return await context.abort(code, details)
+
+    # Bytes come and go as they are, so that a request that cannot be parsed gets its own answer.
+    return grpc.unary_unary_rpc_method_handler(handle)
+
+
+def _parse(data: bytes, request_type: Any) -> Any:
+    try:
+        return request_type.FromString(data)
+    except DecodeError as error:
+        raise RequestError(
+            grpc.StatusCode.INTERNAL, f"not a {request_type.DESCRIPTOR.name}: {error}"
+        ) from error

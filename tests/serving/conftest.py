@@ -11,13 +11,16 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import keras
 import keras_hub
 import numpy as np
 import pytest
+from small_models import Caller, Gate, add_version, config_text, save_doubler
 
 from idp_tf.data.schema import IdMap
 from idp_tf.models import SASRec
@@ -26,6 +29,7 @@ from idp_tf.text import TextEncoder
 from serving.client import ServingClient
 from serving.export import export_matcher, export_recommender, write_models_config
 from serving.server import ModelServer
+from serving.server.loaded_model import LoadedModel
 
 NUM_ITEMS = 60
 MAX_LENGTH = 5
@@ -145,7 +149,7 @@ def exports(
 @pytest.fixture(scope="session")
 def server(exports: Path) -> Iterator[ModelServer]:
     """A running server."""
-    with ModelServer(exports / "models.config", port=0, threads=1) as server:
+    with ModelServer(exports / "models.config", port=0, tensorflow_session_parallelism=1) as server:
         yield server
 
 
@@ -172,3 +176,46 @@ def predict_request() -> Callable[..., Any]:
         return request
 
     return make
+
+
+@pytest.fixture(scope="session")
+def doubler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small SavedModel, to be copied to versions."""
+    return save_doubler(tmp_path_factory.mktemp("doubler") / "model")
+
+
+@pytest.fixture
+def base(tmp_path: Path, doubler: Path) -> Path:
+    """The base path of a model ``m`` with the version 1."""
+    add_version(tmp_path / "m", 1, doubler)
+    return tmp_path / "m"
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Holds requests of servers in this process."""
+    gate = Gate(LoadedModel.run)
+    monkeypatch.setattr(LoadedModel, "run", lambda *arguments: gate.run(*arguments))
+    yield gate
+    gate.open()
+
+
+@pytest.fixture
+def launch(tmp_path: Path, base: Path) -> Iterator[Callable[..., Caller]]:
+    """Starts a server of ``m`` that looks for versions all the time, and gives its caller."""
+    with ExitStack() as stack:
+
+        def start(config: str = "", **flags: Any) -> Caller:
+            file = tmp_path / "models.config"
+            file.write_text(config or config_text(("m", base)))
+            settings = {
+                "file_system_poll_wait_seconds": 0.05,
+                "max_num_load_retries": 0,
+                "tensorflow_session_parallelism": 1,
+                **flags,
+            }
+            server = stack.enter_context(ModelServer(file, 0, **settings))
+            channel = stack.enter_context(grpc.insecure_channel(server.address))
+            return Caller(channel, server)
+
+        yield start

@@ -267,11 +267,9 @@ def test_status(
 
 
 def test_methods_that_are_not_served(channel: grpc.Channel) -> None:
-    from tensorflow_serving.apis import classification_pb2
-
-    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    code, _ = answer_of(stub.Classify, classification_pb2.ClassificationRequest())
-    assert code == "UNIMPLEMENTED"
+    """``tensorflow_model_server`` registers no SessionService either."""
+    call = channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")
+    assert answer_of(call, b"")[0] == "UNIMPLEMENTED"
 
 
 def test_long_messages_are_cut(channel: grpc.Channel, predict_request: Callable[..., Any]) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,19 +10,21 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from small_models import Caller
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
-    get_model_status_pb2,
     prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
 from idp_tf.errors import ServingError
-from serving.client import ServingClient, ServingClientError
+from serving.client import ServingClient
 from serving.export import write_models_config
 from serving.server import ModelServer
-from serving.server.model_store import choose_versions
+from serving.server.version_source import choose_versions
+
+FLAGS: dict[str, Any] = {"tensorflow_session_parallelism": 1, "max_num_load_retries": 0}
 
 
 def test_the_response_tells_what_answered(
@@ -92,7 +91,7 @@ def test_the_latest_version_answers(exports: Path, tmp_path: Path) -> None:
     shutil.copytree(recommender / "1", recommender / "12")
     (recommender / ".13.tmp").mkdir()
     (recommender / "notes").mkdir()
-    with ModelServer(config, 0, threads=1) as server, ServingClient(server.address) as client:
+    with ModelServer(config, 0, **FLAGS) as server, ServingClient(server.address) as client:
         assert [v.version for v in client.status("recommender")] == [12]
 
 
@@ -108,9 +107,12 @@ def test_a_requested_version_and_labels(
         " model_version_policy { all {} }"
         ' version_labels { key: "old" value: 1 } } }'
     )
-    with ModelServer(config, 0, threads=1) as server:
+    labels = {"allow_version_labels_for_unavailable_models": True}
+    with ModelServer(config, 0, **FLAGS, **labels) as server:
         with grpc.insecure_channel(server.address) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            both = {2: "AVAILABLE", 1: "AVAILABLE"}
+            Caller(channel, server).wait_for_states(both, "recommender")
             latest, by_number, by_label = (predict_request() for _ in range(3))
             by_number.model_spec.version.value = 1
             by_label.model_spec.version_label = "old"
@@ -137,21 +139,25 @@ def test_version_policies(policy: str, expected: list[int]) -> None:
     from tensorflow_serving.config import file_system_storage_path_source_pb2 as source_pb2
 
     message = source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy()
-    assert choose_versions([1, 3, 9], text_format.Parse(policy, message)) == expected
+    found = {number: Path(str(number)) for number in (9, 1, 3)}
+    chosen = choose_versions(found, text_format.Parse(policy, message))
+    assert sorted(chosen) == expected
+    assert all(chosen[number] == found[number] for number in expected)
 
 
-def test_a_model_that_cannot_be_loaded(exports: Path, tmp_path: Path) -> None:
+def test_a_model_that_cannot_be_loaded_at_the_start(exports: Path, tmp_path: Path) -> None:
+    """As in ``core/load_servables_fast.cc``: the server does not begin to answer."""
     config = copy_exports(exports, tmp_path)
-    (tmp_path / "recommender" / "1" / "saved_model.pb").write_bytes(b"no graph")
-    with ModelServer(config, 0, threads=1) as server, ServingClient(server.address) as client:
-        (status,) = client.status("recommender")
-        assert (status.version, status.state) == (1, "END")
-        assert "saved_model.pb" in status.error
-        with pytest.raises(ServingClientError) as caught:
-            client.recommend([["item-1"]], 1)
-        assert caught.value.code == "NOT_FOUND"
-        assert client.status("recommender_scann")[0].state == "AVAILABLE"
-        assert client.recommend([["item-1"]], 1, "recommender_scann")
+    file = tmp_path / "recommender" / "1" / "saved_model.pb"
+    file.write_bytes(b"no graph")
+    server = ModelServer(config, 0, **FLAGS)
+    with pytest.raises(ServingError) as caught:
+        server.start()
+    assert caught.value.problem == (
+        "1 servable(s) did not become available: {{{name: recommender version: 1} due to error: "
+        f"DATA_LOSS: Can't parse {file} as binary proto}}, }}"
+    )
+    assert caught.value.where == str(config)
 
 
 def test_a_warm_up_request_that_fails(
@@ -165,53 +171,13 @@ def test_a_warm_up_request_that_fails(
     file = tmp_path / "recommender" / "1" / "assets.extra" / "tf_serving_warmup_requests"
     with tf.io.TFRecordWriter(str(file)) as writer:
         writer.write(log.SerializeToString())
-    with ModelServer(config, 0, threads=1) as server, ServingClient(server.address) as client:
-        (status,) = client.status("recommender")
-    assert status.state == "END"
-    assert "a warm-up request fails" in status.error
-
-
-def test_states_of_a_version(exports: Path) -> None:
-    server = ModelServer(exports / "models.config", 0, threads=1)
-    spec = get_model_status_pb2.GetModelStatusRequest()
-    spec.model_spec.name = "recommender"
-    states = get_model_status_pb2.ModelVersionStatus
-    (version,) = server.store.status(spec.model_spec)
-    seen = [version.state]
-    server.start()
-    seen.append(version.state)
-    server.stop()
-    seen.append(version.state)
-    assert seen == [states.START, states.AVAILABLE, states.END]
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT: .*no known item id"):
+        ModelServer(config, 0, **FLAGS).start()
+    cold = ModelServer(config, 0, **FLAGS, enable_model_warmup=False)
+    with cold as server, ServingClient(server.address) as client:
+        assert client.status("recommender")[0].state == "AVAILABLE"
 
 
 def test_a_port_in_use(server: ModelServer, exports: Path) -> None:
     with pytest.raises(ServingError, match="port is in use"):
-        ModelServer(exports / "models.config", server.port)
-
-
-def test_sigterm_ends_a_server(exports: Path) -> None:
-    code = (
-        "import sys; from serving.server import serve; "
-        "serve(sys.argv[1], port=0); print('ended', flush=True)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(exports / "models.config")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
-    try:
-        line = process.stdout.readline()
-        address = line.split()[-1]
-        # Generous: a loaded machine is slow, and a server that never ends fails all the same.
-        with ServingClient(address, timeout=60) as client:
-            assert client.recommend([["item-1"]], 1)
-        process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert rest == "ended\n"
-    assert process.returncode == 0
+        ModelServer(exports / "models.config", server.port).start()

@@ -23,7 +23,9 @@ USERS = range(0, NUM_USERS, 7)
 @pytest.fixture(scope="module")
 def client(finished: Path) -> Iterator[ServingClient]:
     with (
-        ModelServer(finished / "export/models.config", port=0, threads=1) as server,
+        ModelServer(
+            finished / "export/models.config", port=0, tensorflow_session_parallelism=1
+        ) as server,
         ServingClient(server.address, timeout=60) as client,
     ):
         yield client

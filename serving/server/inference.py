@@ -1,0 +1,248 @@
+"""PredictionService's methods, whatever protocol a request came by.
+
+Each follows the TF-Serving source that it names, and raises ``RequestError`` as that answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import grpc
+import numpy.typing as npt
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    inference_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.saved_models import SERVING_DEFAULT
+from serving.server import examples
+from serving.server.batching import RequestBatcher
+from serving.server.loaded_model import LoadedModel
+from serving.server.manager import ModelManager
+from serving.server.request_checks import RequestError, check_model_spec, invalid_argument
+from serving.tensor_protos import typed_proto
+
+T = TypeVar("T")
+
+SIGNATURE_FIELD: Final = "signature_def"
+"""The one field of metadata that there is."""
+
+
+@dataclass(frozen=True)
+class ServerCore:
+    """What requests are answered with.
+
+    Args:
+        manager: The models.
+        executor: The threads that run sessions of requests that are not batched.
+        batcher: Runs those that are; None batches none.
+        check_method: ``--enable_signature_method_name_check``.
+    """
+
+    manager: ModelManager
+    executor: Executor
+    batcher: RequestBatcher | None = None
+    check_method: bool = False
+
+    async def in_time(self, begin: Callable[[], Awaitable[T]], timeout: float | None) -> T:
+        """Waits for what ``begin`` gives; when time is up it is not begun, or cancelled.
+
+        Args:
+            begin: Begins what is waited for.
+            timeout: Seconds that are left, or None.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED.
+        """
+        if timeout is not None and timeout <= 0:
+            raise _too_late()
+        try:
+            async with asyncio.timeout(timeout):
+                return await begin()
+        except TimeoutError as error:
+            raise _too_late() from error
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A version as a request sees it: it runs in a batch, or in a thread.
+
+    To be cancelled takes a run that has not begun out of its queue.
+
+    Args:
+        core: What runs it.
+        model: The version.
+    """
+
+    core: ServerCore
+    model: LoadedModel
+
+    @property
+    def signatures(self) -> Mapping[str, Any]:
+        """Signature key -> ``SignatureDef``."""
+        return self.model.signatures
+
+    async def run(
+        self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str], /
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Runs a signature; see ``LoadedModel.run``."""
+        if self.core.batcher is not None:
+            return await self.core.batcher.run(self.model, signature_key, arrays, outputs)
+        return await asyncio.get_running_loop().run_in_executor(
+            self.core.executor, self.model.run, signature_key, arrays, outputs
+        )
+
+
+async def predict(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """PredictionService.Predict (``servables/tensorflow/predict_impl.cc``).
+
+    Args:
+        core: What answers.
+        request: A ``PredictRequest``.
+        timeout: Seconds that are left, or None.
+
+    Returns:
+        A ``PredictResponse``.
+
+    Raises:
+        RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
+    """
+    spec = check_model_spec(request)
+    key = spec.signature_name or SERVING_DEFAULT
+    with core.manager.acquire(spec) as (version, model):
+        arrays, wanted = model.read(key, request.inputs, request.output_filter)
+        served = ServedModel(core, model)
+        outputs = await core.in_time(lambda: served.run(key, arrays, wanted), timeout)
+    response = predict_pb2.PredictResponse(model_spec=_resolved(spec, version))
+    for name, array in outputs.items():
+        response.outputs[name].CopyFrom(typed_proto(array))
+    return response
+
+
+async def classify(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """PredictionService.Classify (``servables/tensorflow/classification_service.cc``).
+
+    Args:
+        core: What answers.
+        request: A ``ClassificationRequest``.
+        timeout: Seconds that are left, or None.
+
+    Returns:
+        A ``ClassificationResponse``.
+
+    Raises:
+        RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
+    """
+    spec = check_model_spec(request)
+    version, result = await _over_examples(core, spec, examples.classify, request, timeout)
+    return classification_pb2.ClassificationResponse(
+        model_spec=_resolved(spec, version), result=result
+    )
+
+
+async def regress(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """PredictionService.Regress (``servables/tensorflow/regression_service.cc``).
+
+    Args:
+        core: What answers.
+        request: A ``RegressionRequest``.
+        timeout: Seconds that are left, or None.
+
+    Returns:
+        A ``RegressionResponse``.
+
+    Raises:
+        RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
+    """
+    spec = check_model_spec(request)
+    version, result = await _over_examples(core, spec, examples.regress, request, timeout)
+    return regression_pb2.RegressionResponse(model_spec=_resolved(spec, version), result=result)
+
+
+async def multi_inference(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """PredictionService.MultiInference (``servables/tensorflow/multi_inference_helper.cc``).
+
+    Args:
+        core: What answers.
+        request: A ``MultiInferenceRequest``; its first task finds the version for all.
+        timeout: Seconds that are left, or None.
+
+    Returns:
+        A ``MultiInferenceResponse``.
+
+    Raises:
+        RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
+    """
+    specs = [task.model_spec for task in request.tasks]
+    spec = specs[0] if specs else model_pb2.ModelSpec()
+    version, results = await _over_examples(core, spec, examples.multi_inference, request, timeout)
+    for result, asked in zip(results, specs, strict=True):
+        result.model_spec.CopyFrom(_resolved(asked, version))
+    return inference_pb2.MultiInferenceResponse(results=results)
+
+
+async def get_model_metadata(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
+    """PredictionService.GetModelMetadata (``servables/tensorflow/get_model_metadata_impl.cc``).
+
+    Args:
+        core: What answers.
+        request: A ``GetModelMetadataRequest``.
+        timeout: Not needed: nothing is run.
+
+    Returns:
+        A ``GetModelMetadataResponse``.
+
+    Raises:
+        RequestError: for a bad request, or a model that is not there.
+    """
+    spec = check_model_spec(request)
+    if not request.metadata_field:
+        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
+    for name in request.metadata_field:
+        if name != SIGNATURE_FIELD:
+            raise invalid_argument(f"Metadata field {name} is not supported")
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    with core.manager.acquire(spec) as (version, model):
+        for key, signature in model.signatures.items():
+            signatures.signature_def[key].CopyFrom(signature)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    response.model_spec.name = spec.name
+    response.model_spec.version.value = version
+    response.metadata[SIGNATURE_FIELD].Pack(signatures)
+    return response
+
+
+async def _over_examples(
+    core: ServerCore,
+    spec: Any,
+    method: Callable[..., Awaitable[T]],
+    request: Any,
+    timeout: float | None,
+) -> tuple[int, T]:
+    """The version that a method of ``examples`` ran on, and what it gave."""
+    with core.manager.acquire(spec) as (version, model):
+        served = ServedModel(core, model)
+        return version, await core.in_time(
+            lambda: method(served, request, check_method=core.check_method), timeout
+        )
+
+
+def _resolved(spec: Any, version: int) -> Any:
+    """The model_spec of a response."""
+    resolved = model_pb2.ModelSpec(
+        name=spec.name, signature_name=spec.signature_name or SERVING_DEFAULT
+    )
+    resolved.version.value = version
+    return resolved
+
+
+def _too_late() -> RequestError:
+    return RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
