@@ -162,12 +162,12 @@ class Gate:
         self._run = run
         self._opened = threading.Event()
 
-    def run(self, model: LoadedModel, name: str, arrays: Any, outputs: Any) -> Any:
+    def run(self, model: LoadedModel, name: str, arrays: Any, *rest: Any) -> Any:
         """In the place of ``LoadedModel.run``."""
         self.seen.append(float(arrays["x"][0]))
         if self.seen[-1] == self.HELD:
             assert self._opened.wait(2 * PATIENCE)
-        return self._run(model, name, arrays, outputs)
+        return self._run(model, name, arrays, *rest)
 
     def hold(self, caller: Caller) -> Any:
         """The future of a request that has begun to run, and does until the gate opens."""
