@@ -18,7 +18,7 @@ from idp_tf.transfer.generate import (
     untitled_strings,
 )
 from serving.export.ranking import match_ranker
-from serving.saved_models import write_saved_model
+from serving.saved_models import SERVING_DEFAULT, Signature, texts_digest, write_saved_model
 
 if TYPE_CHECKING:
     from idp_tf.retrieval import Index
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MATCHER: Final = "matcher"
 MATCHER_SCANN: Final = "matcher_scann"
 
+_ABOUT: Final = (
+    "Titles of items never seen in, their generated ID embeddings and the matched source items out."
+)
 _INPUTS: Final = (tf.TensorSpec((None,), tf.string, name="titles"),)
 
 
@@ -76,14 +79,23 @@ def export_matcher(
     index.query(index.vectors[:1], top_m)
     return write_saved_model(
         Path(folder) / (MATCHER_SCANN if index.method == "scann" else MATCHER),
-        _build_function(encoder, index, sources, source_item_ids, top_m, norm),
-        _INPUTS,
-        warmup=[{"titles": ["Acoustic guitar strings"]}, {"titles": ["Green tea", ""]}],
+        {
+            SERVING_DEFAULT: Signature(
+                function=_build_function(encoder, index, sources, source_item_ids, top_m, norm),
+                inputs=_INPUTS,
+                about=f"The {top_m} source items whose titles are most like each title, and the ID "
+                "embedding that is blended from theirs.",
+                row={"titles": ["Acoustic guitar strings"]},
+                is_warmed_in_full=True,
+            )
+        },
+        about=_ABOUT,
         notes={
             "num_source_items": len(sources),
             "top_m": top_m,
             "norm": norm,
             "retrieval": index.method,
+            "source_item_ids_sha256": texts_digest(source_item_ids),
         },
     )
 

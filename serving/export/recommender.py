@@ -4,24 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from idp_tf.data.schema import PAD_ID, IdMap
+from idp_tf.data.schema import IdMap
 from idp_tf.errors import ServingError
+from serving.export.catalogue import Catalogue
+from serving.export.item_table import ItemTable
 from serving.export.ranking import Ranker, exact_ranker, scann_ranker
-from serving.saved_models import write_saved_model
+from serving.export.requests import (
+    K_SPEC,
+    answered,
+    check_known,
+    checked_width,
+    last_known,
+)
+from serving.saved_models import SERVING_DEFAULT, Signature, texts_digest, write_saved_model
 
 RECOMMENDER: Final = "recommender"
 RECOMMENDER_SCANN: Final = "recommender_scann"
 
-_INPUTS: Final = (
-    tf.TensorSpec((None, None), tf.string, name="item_ids"),
-    tf.TensorSpec((), tf.int32, name="k"),
+_ABOUT: Final = (
+    "Histories of item ids in, the best items that are not in them out. Unknown ids are skipped."
 )
+_UNKNOWN_USER: Final = (
+    " of item_ids holds no known item id; send at least one id of the catalogue in every row, "
+    "or recommend by other means to users without a history"
+)
+
+_HISTORY: Final = tf.TensorSpec((None, None), tf.string, name="item_ids")
 
 
 class Recommends(Protocol):
@@ -48,12 +62,17 @@ def export_recommender(
     """Writes the next version of ``recommender``, or of ``recommender_scann``, under ``folder``.
 
     The signature ``serving_default`` takes ``item_ids`` (batch, length) string, oldest
-    first, with "" as padding anywhere, and ``k``, a scalar int32. It gives ``item_ids``
+    first, with "" as padding anywhere, and ``k`` int32. It gives ``item_ids``
     (batch, k) string and ``scores`` (batch, k) float32, best first, and ``num_known``
     (batch,) int32. Unknown ids are skipped. Every known id of the history is left out of
     the answer; the last ``max_length`` of them are read by the encoder. Where fewer than
     ``k`` items are left, the tail is "" with the score -inf. Equal scores: the item that
     stands first in ``item_ids`` comes first.
+
+    ``k`` is a scalar, or (batch,): one for each row, which TF-Serving's batching needs.
+    The answer is as wide as the greatest of them. With a scalar, a ``k`` that is no number
+    of items and a row without a known id are errors; for each row they are not, as one row
+    must not fail others of its batch: ``k`` is cut to the catalogue, and that row is "".
 
     The ScaNN form answers from an approximate index with the same exact scores, and only
     loads where ScaNN's ops are; a stock TF-Serving takes the exact form.
@@ -73,25 +92,30 @@ def export_recommender(
         SettingsError: if there are too few items for ScaNN.
     """
     vectors = _item_vectors(model, item_ids)
-    ranker = scann_ranker(vectors) if scann else exact_ranker(vectors)
-    function, resources = _build_function(model, item_ids.external_ids, ranker)
-    first = item_ids.external_ids[0]
+    items, catalogue = ItemTable(vectors), Catalogue(item_ids.external_ids)
+    rank = scann_ranker(items, vectors) if scann else exact_ranker(items)
+    parts = _Parts(model, catalogue, rank)
     return write_saved_model(
         Path(folder) / (RECOMMENDER_SCANN if scann else RECOMMENDER),
-        function,
-        _INPUTS,
-        resources=resources,
-        warmup=[
-            {"item_ids": [[first]], "k": np.int32(1)},
-            {"item_ids": [[first, ""], ["", first]], "k": np.int32(min(10, model.num_items))},
-        ],
+        _signatures(parts, item_ids.external_ids[0]),
+        about=_ABOUT,
+        resources=catalogue.resources,
         notes={
             **(about or {}),
             "num_items": model.num_items,
             "max_length": model.max_length,
             "retrieval": "scann" if scann else "exact",
+            "item_ids_sha256": texts_digest(item_ids.external_ids),
         },
     )
+
+
+class _Parts(NamedTuple):
+    """What the signatures share."""
+
+    model: Recommends
+    catalogue: Catalogue
+    rank: Ranker
 
 
 def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:
@@ -110,71 +134,44 @@ def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]
     return vectors
 
 
-def _build_function(
-    model: Recommends, external_ids: list[str], ranker: Ranker
-) -> tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]:
-    num_items, max_length = model.num_items, model.max_length
-    table = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            tf.constant(external_ids), tf.range(1, num_items + 1, dtype=tf.int32)
+def _signatures(parts: _Parts, example: str) -> dict[str, Signature]:
+    k = np.array([min(10, parts.model.num_items)], np.int32)
+    return {
+        SERVING_DEFAULT: Signature(
+            function=_recommend(parts),
+            inputs=(_HISTORY, K_SPEC),
+            about='The `k` best items for histories, oldest item first, "" as padding. `k` is one '
+            "number, or one for each row; batching needs one for each.",
+            row={"item_ids": [[example]], "k": k},
+            is_warmed_in_full=True,
         ),
-        default_value=PAD_ID,
-    )
+    }
 
+
+def _recommend(parts: _Parts) -> Callable[..., dict[str, tf.Tensor]]:
     def recommend(item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        history = table.lookup(item_ids)
-        num_known = tf.math.count_nonzero(history, axis=1, dtype=tf.int32)
-        with tf.control_dependencies([_check_k(k, num_items), _check_known(num_known)]):
-            k = tf.identity(k)
-            history = tf.identity(history)
-        users = model.encode_users(last_known(history, max_length))
-        scores, rows = ranker(users, history, k)
-        # Row 0 of the names stands for "no item".
-        names = tf.gather(tf.constant(["", *external_ids]), rows + 1)
-        return {
-            "item_ids": tf.where(tf.math.is_finite(scores), names, ""),
-            "scores": scores,
-            "num_known": num_known,
-        }
+        return _answer(parts, item_ids, k)
 
-    return recommend, [table]
+    return recommend
 
 
-def last_known(history: tf.Tensor, max_length: int) -> tf.Tensor:
-    """The last ``max_length`` known ids of each row in their order, padded on the left.
-
-    Args:
-        history: Internal ids, 0 where there is none, anywhere in the row; (batch, length).
-        max_length: The width of the answer.
-
-    Returns:
-        Shape (batch, max_length), int32.
-    """
-    # A stable sort by "known" moves the gaps to the front and keeps the order.
-    order = tf.argsort(tf.cast(history != PAD_ID, tf.int32), axis=1, stable=True)
-    packed = tf.gather(history, order, batch_dims=1)
-    padded = tf.pad(packed, [[0, 0], [max_length, 0]], constant_values=PAD_ID)
-    return tf.ensure_shape(padded[:, -max_length:], (None, max_length))
-
-
-def _check_k(k: tf.Tensor, num_items: int) -> tf.Operation:
-    message = tf.strings.join(
-        [f"k must be between 1 and {num_items}, got ", tf.strings.as_string(k)]
-    )
-    return tf.debugging.Assert((k >= 1) & (k <= num_items), [message])
+def _answer(parts: _Parts, item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
+    width = checked_width(k, tf.shape(item_ids)[0], parts.model.num_items)
+    history = parts.catalogue.lookup(item_ids)
+    num_known = tf.math.count_nonzero(history, axis=1, dtype=tf.int32)
+    with tf.control_dependencies([check_known(num_known, k, _UNKNOWN_USER)]):
+        history = tf.identity(history)
+    users = _users(parts, history, num_known)
+    scores, rows = parts.rank(users, history, width.most)
+    scores = answered(scores, width, num_known)
+    return {
+        "item_ids": parts.catalogue.names(rows, scores),
+        "scores": scores,
+        "num_known": num_known,
+    }
 
 
-def _check_known(num_known: tf.Tensor) -> tf.Operation:
-    unknown = num_known < 1
-    # The 0 at the end is for a batch of no rows, over which there is no argmax.
-    flags = tf.concat([tf.cast(unknown, tf.int32), [0]], axis=0)
-    row = tf.argmax(flags, output_type=tf.int32)
-    message = tf.strings.join(
-        [
-            "row ",
-            tf.strings.as_string(row),
-            " of item_ids holds no known item id; send at least one id of the catalogue in "
-            "every row, or recommend by other means to users without a history",
-        ]
-    )
-    return tf.debugging.Assert(~tf.reduce_any(unknown), [message])
+def _users(parts: _Parts, history: tf.Tensor, num_known: tf.Tensor) -> tf.Tensor:
+    users = parts.model.encode_users(last_known(history, parts.model.max_length))
+    # An encoder may make anything of no items at all.
+    return tf.where((num_known > 0)[:, None], users, 0.0)
