@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from idp_tf.data.schema import IdMap
 from idp_tf.errors import ServingError
 from serving.export.catalogue import Catalogue
 from serving.export.item_table import ItemTable
-from serving.export.ranking import Ranker, exact_ranker, scann_ranker
-from serving.export.requests import (
-    K_SPEC,
-    answered,
-    check_known,
-    checked_width,
-    last_known,
-)
-from serving.saved_models import SERVING_DEFAULT, Signature, texts_digest, write_saved_model
+from serving.export.ranking import exact_ranker, scann_ranker
+from serving.export.recommender_signatures import Parts, Recommends, recommender_signatures
+from serving.saved_models import texts_digest, write_saved_model
 
 RECOMMENDER: Final = "recommender"
 RECOMMENDER_SCANN: Final = "recommender_scann"
@@ -30,25 +23,6 @@ RECOMMENDER_SCANN: Final = "recommender_scann"
 _ABOUT: Final = (
     "Histories of item ids in, the best items that are not in them out. Unknown ids are skipped."
 )
-_UNKNOWN_USER: Final = (
-    " of item_ids holds no known item id; send at least one id of the catalogue in every row, "
-    "or recommend by other means to users without a history"
-)
-
-_HISTORY: Final = tf.TensorSpec((None, None), tf.string, name="item_ids")
-
-
-class Recommends(Protocol):
-    """What an export needs of a model; every ``SequenceModel`` has it."""
-
-    max_length: int
-    num_items: int
-
-    def encode_users(self, item_ids: Any) -> Any:
-        """(batch, length) int32, padded on the left -> (batch, dim)."""
-
-    def item_vectors(self) -> Any:
-        """(num_items + 1, dim); row 0 is padding."""
 
 
 def export_recommender(
@@ -74,8 +48,15 @@ def export_recommender(
     of items and a row without a known id are errors; for each row they are not, as one row
     must not fail others of its batch: ``k`` is cut to the catalogue, and that row is "".
 
+    The signature ``recommend`` takes ``exclude_item_ids`` (batch, any), which are left out
+    too, and ``allowed_item_ids`` (batch or 1, any) besides, a shop's stock: where a row names
+    any, unknown ones too, only items that it names are given. ``score`` takes ``item_ids`` and
+    ``candidate_item_ids`` (batch, any) and gives their ``scores`` of the same shape, those of
+    the history too; -inf for "", unknown candidates, and rows without a known id.
+
     The ScaNN form answers from an approximate index with the same exact scores, and only
-    loads where ScaNN's ops are; a stock TF-Serving takes the exact form.
+    loads where ScaNN's ops are; a stock TF-Serving takes the exact form. A row that allows a
+    part of the catalogue is answered exactly.
 
     Args:
         model: A ``SequenceModel``.
@@ -94,10 +75,10 @@ def export_recommender(
     vectors = _item_vectors(model, item_ids)
     items, catalogue = ItemTable(vectors), Catalogue(item_ids.external_ids)
     rank = scann_ranker(items, vectors) if scann else exact_ranker(items)
-    parts = _Parts(model, catalogue, rank)
+    parts = Parts(model, catalogue, items, rank)
     return write_saved_model(
         Path(folder) / (RECOMMENDER_SCANN if scann else RECOMMENDER),
-        _signatures(parts, item_ids.external_ids[0]),
+        recommender_signatures(parts, item_ids.external_ids[0]),
         about=_ABOUT,
         resources=catalogue.resources,
         notes={
@@ -108,14 +89,6 @@ def export_recommender(
             "item_ids_sha256": texts_digest(item_ids.external_ids),
         },
     )
-
-
-class _Parts(NamedTuple):
-    """What the signatures share."""
-
-    model: Recommends
-    catalogue: Catalogue
-    rank: Ranker
 
 
 def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:
@@ -132,46 +105,3 @@ def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]
             "an item vector holds NaN or infinity", remedy="train again with a lower learning rate"
         )
     return vectors
-
-
-def _signatures(parts: _Parts, example: str) -> dict[str, Signature]:
-    k = np.array([min(10, parts.model.num_items)], np.int32)
-    return {
-        SERVING_DEFAULT: Signature(
-            function=_recommend(parts),
-            inputs=(_HISTORY, K_SPEC),
-            about='The `k` best items for histories, oldest item first, "" as padding. `k` is one '
-            "number, or one for each row; batching needs one for each.",
-            row={"item_ids": [[example]], "k": k},
-            is_warmed_in_full=True,
-        ),
-    }
-
-
-def _recommend(parts: _Parts) -> Callable[..., dict[str, tf.Tensor]]:
-    def recommend(item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _answer(parts, item_ids, k)
-
-    return recommend
-
-
-def _answer(parts: _Parts, item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-    width = checked_width(k, tf.shape(item_ids)[0], parts.model.num_items)
-    history = parts.catalogue.lookup(item_ids)
-    num_known = tf.math.count_nonzero(history, axis=1, dtype=tf.int32)
-    with tf.control_dependencies([check_known(num_known, k, _UNKNOWN_USER)]):
-        history = tf.identity(history)
-    users = _users(parts, history, num_known)
-    scores, rows = parts.rank(users, history, width.most)
-    scores = answered(scores, width, num_known)
-    return {
-        "item_ids": parts.catalogue.names(rows, scores),
-        "scores": scores,
-        "num_known": num_known,
-    }
-
-
-def _users(parts: _Parts, history: tf.Tensor, num_known: tf.Tensor) -> tf.Tensor:
-    users = parts.model.encode_users(last_known(history, parts.model.max_length))
-    # An encoder may make anything of no items at all.
-    return tf.where((num_known > 0)[:, None], users, 0.0)

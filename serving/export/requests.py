@@ -55,6 +55,18 @@ def check_known(num_known: tf.Tensor, k: tf.Tensor, message: str) -> tf.Operatio
     return tf.debugging.Assert((tf.rank(k) > 0) | ~tf.reduce_any(unknown), [told])
 
 
+def check_rows(
+    lists: tf.Tensor, item_ids: tf.Tensor, name: str, *, or_one: bool = False
+) -> tf.Operation:
+    """Refuses lists that are not as many as the histories or, where that may be, one for all."""
+    given, wanted = tf.shape(lists)[0], tf.shape(item_ids)[0]
+    good = (given == wanted) | ((given == 1) & or_one)
+    message = [f"{name} has ", " rows, item_ids ", " rows; give a row for each"]
+    told = [tf.strings.as_string(given), tf.strings.as_string(wanted)]
+    parts = [message[0], told[0], message[1], told[1], message[2]]
+    return tf.debugging.Assert(good, [tf.strings.join(parts)])
+
+
 def answered(scores: tf.Tensor, width: Width, num_known: tf.Tensor) -> tf.Tensor:
     """Scores (batch, width.most), -inf beyond what a row asks for or where nothing is known."""
     wanted = tf.range(width.most)[None] < width.of_row
