@@ -18,7 +18,8 @@ from idp_tf.transfer.generate import (
     untitled_strings,
 )
 from serving.export.ranking import match_ranker
-from serving.saved_models import SERVING_DEFAULT, Signature, texts_digest, write_saved_model
+from serving.export.saving import Signature, texts_digest, write_saved_model
+from serving.saved_models import SERVING_DEFAULT
 
 if TYPE_CHECKING:
     from idp_tf.retrieval import Index

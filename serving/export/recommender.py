@@ -12,10 +12,11 @@ import numpy.typing as npt
 from idp_tf.data.schema import IdMap
 from idp_tf.errors import ServingError
 from serving.export.catalogue import Catalogue
+from serving.export.examples import EXAMPLES, example_signature, example_views
 from serving.export.item_table import ItemTable
 from serving.export.ranking import exact_ranker, scann_ranker
 from serving.export.recommender_signatures import Parts, Recommends, recommender_signatures
-from serving.saved_models import texts_digest, write_saved_model
+from serving.export.saving import texts_digest, write_saved_model
 
 RECOMMENDER: Final = "recommender"
 RECOMMENDER_SCANN: Final = "recommender_scann"
@@ -54,6 +55,9 @@ def export_recommender(
     ``candidate_item_ids`` (batch, any) and gives their ``scores`` of the same shape, those of
     the history too; -inf for "", unknown candidates, and rows without a known id.
 
+    ``classify`` and ``regress`` read tf.Examples, for the RPCs of these names and
+    MultiInference: ``item_ids``, and ``k`` (10 if it is not given) or ``candidate_item_id``.
+
     The ScaNN form answers from an approximate index with the same exact scores, and only
     loads where ScaNN's ops are; a stock TF-Serving takes the exact form. A row that allows a
     part of the catalogue is answered exactly.
@@ -76,9 +80,14 @@ def export_recommender(
     items, catalogue = ItemTable(vectors), Catalogue(item_ids.external_ids)
     rank = scann_ranker(items, vectors) if scann else exact_ranker(items)
     parts = Parts(model, catalogue, items, rank)
+    example = item_ids.external_ids[0]
     return write_saved_model(
         Path(folder) / (RECOMMENDER_SCANN if scann else RECOMMENDER),
-        recommender_signatures(parts, item_ids.external_ids[0]),
+        {
+            **recommender_signatures(parts, example),
+            EXAMPLES: example_signature(parts, example),
+        },
+        views=example_views(parts, example),
         about=_ABOUT,
         resources=catalogue.resources,
         notes={

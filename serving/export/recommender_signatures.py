@@ -21,7 +21,8 @@ from serving.export.requests import (
     checked_width,
     last_known,
 )
-from serving.saved_models import SERVING_DEFAULT, Signature
+from serving.export.saving import Signature
+from serving.saved_models import SERVING_DEFAULT
 
 RECOMMEND: Final = "recommend"
 SCORE: Final = "score"
@@ -103,7 +104,7 @@ def recommender_signatures(parts: Parts, example: str) -> dict[str, Signature]:
 
 def _recommend(parts: Parts) -> Callable[..., dict[str, tf.Tensor]]:
     def recommend(item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _answer(parts, item_ids, k)
+        return answer(parts, item_ids, k)
 
     return recommend
 
@@ -122,7 +123,7 @@ def _recommend_among(parts: Parts) -> Callable[..., dict[str, tf.Tensor]]:
         with tf.control_dependencies(checks):
             excluded = parts.catalogue.lookup(exclude_item_ids)
             allowed = parts.catalogue.mask(allowed_item_ids)
-        return _answer(parts, item_ids, k, excluded, allowed)
+        return answer(parts, item_ids, k, excluded, allowed)
 
     return recommend
 
@@ -131,19 +132,28 @@ def _score(parts: Parts) -> Callable[..., dict[str, tf.Tensor]]:
     def score(item_ids: tf.Tensor, candidate_item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
         check = check_rows(candidate_item_ids, item_ids, "candidate_item_ids")
         with tf.control_dependencies([check]):
-            candidates = parts.catalogue.lookup(candidate_item_ids)
-        return {"scores": _scores_of(parts, parts.catalogue.lookup(item_ids), candidates)}
+            candidates = tf.identity(candidate_item_ids)
+        return {"scores": scores_of(parts, item_ids, candidates)}
 
     return score
 
 
-def _answer(
+def answer(
     parts: Parts,
     item_ids: tf.Tensor,
     k: tf.Tensor,
     excluded: tf.Tensor | None = None,
     allowed: tf.Tensor | None = None,
 ) -> dict[str, tf.Tensor]:
+    """The outputs of ``serving_default``.
+
+    Args:
+        parts: What the signatures share.
+        item_ids: Histories, (batch, length) string.
+        k: A scalar, or (batch,).
+        excluded: Internal ids that are left out besides, (batch, any).
+        allowed: Which items may be given, (batch or 1, num_items) bool.
+    """
     width = checked_width(k, tf.shape(item_ids)[0], parts.model.num_items)
     history = parts.catalogue.lookup(item_ids)
     num_known = _num_known(history)
@@ -159,8 +169,10 @@ def _answer(
     }
 
 
-def _scores_of(parts: Parts, history: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-    """Internal ids (batch, length) and (batch, width) -> (batch, width)."""
+def scores_of(parts: Parts, item_ids: tf.Tensor, candidate_item_ids: tf.Tensor) -> tf.Tensor:
+    """Scores of candidates (batch, width): (batch, length) and (batch, width) -> that shape."""
+    history = parts.catalogue.lookup(item_ids)
+    candidates = parts.catalogue.lookup(candidate_item_ids)
     vectors = parts.items.rows(tf.maximum(candidates - 1, 0))
     scores = tf.einsum("bd,bcd->bc", _users(parts, history), vectors)
     known = (candidates != PAD_ID) & (_num_known(history) > 0)[:, None]

@@ -15,12 +15,8 @@ from idp_tf.data.schema import IdMap
 from idp_tf.errors import ServingError, SettingsError
 from idp_tf.models import SASRec
 from serving.export import export_recommender
-from serving.saved_models import (
-    Signature,
-    describe_signature,
-    list_versions,
-    write_saved_model,
-)
+from serving.export.saving import Signature, write_saved_model
+from serving.saved_models import describe_signature, list_versions
 from serving.server.loaded_model import LoadedModel
 from serving.tensor_protos import typed_proto
 
@@ -65,7 +61,7 @@ def test_a_version_appears_whole_or_not_at_all(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr("serving.saved_models.write_extras", fail)
+        patch.setattr("serving.export.saving.write_extras", fail)
         with pytest.raises(OSError, match="the disk is full"):
             write_tiny(tmp_path / "m")
     assert list_versions(tmp_path / "m") == []

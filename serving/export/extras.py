@@ -14,17 +14,15 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from serving.saved_models import (
+    BATCHING_FILE,
+    EXTRA_FOLDER,
+    PREDICT,
+    README_FILE,
+    SIGNATURE_FILE,
+    WARMUP_FILE,
+)
 from serving.tensor_protos import typed_proto
-
-EXTRA_FOLDER: Final = "assets.extra"
-"""TensorFlow's place for files that travel with a SavedModel and are not part of its graph."""
-
-README_FILE: Final = "README.md"
-SIGNATURE_FILE: Final = "signature.json"
-WARMUP_FILE: Final = "tf_serving_warmup_requests"
-BATCHING_FILE: Final = "batching_parameters.txt"
-
-PREDICT: Final = "tensorflow/serving/predict"
 
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches that a server makes are padded to one of these, and warmed up."""
@@ -69,7 +67,8 @@ class Method:
         key: The signature's key.
         described: Its method, inputs and outputs, as ``describe_signature`` gives them.
         about: What it does.
-        row: A request of one row, input name -> array.
+        row: A request of one row, input name -> array; for methods other than Predict an
+            example, feature name -> value.
         is_warmed_in_full: Whether the warm-up covers ``BATCH_SIZES``, not one row alone.
     """
 
@@ -77,7 +76,7 @@ class Method:
     described: Mapping[str, Any]
     about: str
     row: Mapping[str, Any]
-    is_warmed_in_full: bool
+    is_warmed_in_full: bool = False
 
 
 def write_extras(
@@ -106,7 +105,9 @@ def write_extras(
 
 
 def rest_body(method: Method) -> dict[str, Any]:
-    """The method's example as a body of ``:predict``, by rows."""
+    """The method's example as a body of ``:predict`` by rows, ``:classify`` or ``:regress``."""
+    if method.described["method"] != PREDICT:
+        return {"signature_name": method.key, "examples": [dict(method.row)]}
     instance = {name: _json_value(_array(value)[0]) for name, value in method.row.items()}
     return {"signature_name": method.key, "instances": [instance]}
 
