@@ -127,7 +127,7 @@ def _write_matchers(run: Run, folder: Path) -> None:
 
 
 def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
-    from serving.export import export_matcher
+    from serving.export import SourceItems, export_matcher
 
     settings = run.settings.transfer
     key = f"{matcher_artifact(run).key}-{settings.model_dump_json()}"
@@ -136,14 +136,15 @@ def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
     encoder, vectors = load_matcher(run)
     index = build_index(np.asarray(vectors), method, k=settings.top_m)
     embeddings = load_pretrained(run).item_vectors().numpy()[1:]
-    source_ids = load_sources(run).external_ids
+    merged = load_sources(run)
+    domains = [domain.name for domain in merged.domains for _ in range(domain.num_items)]
     _note_version(folder, name, key)
     _log_export(
         export_matcher(
             encoder,
             index,
             embeddings,
-            source_ids,
+            SourceItems(merged.external_ids, merged.titles, domains),
             folder,
             top_m=settings.top_m,
             norm=settings.norm,

@@ -4,7 +4,7 @@ An op that a server lacks fails the load of the whole model, and a stock TF-Serv
 no ScaNN: so the two forms are two SavedModels, never one with a switch.
 """
 
-from serving.export.matcher import MATCHER, MATCHER_SCANN, export_matcher
+from serving.export.matcher import MATCHER, MATCHER_SCANN, SourceItems, export_matcher
 from serving.export.recommender import RECOMMENDER, RECOMMENDER_SCANN, export_recommender
 from serving.model_config import CONFIG_FILE, write_models_config
 
@@ -14,6 +14,7 @@ __all__ = [
     "MATCHER_SCANN",
     "RECOMMENDER",
     "RECOMMENDER_SCANN",
+    "SourceItems",
     "export_matcher",
     "export_recommender",
     "write_models_config",
