@@ -76,7 +76,7 @@ def export_recommender(
         ServingError: if ids and model do not fit, or a vector is not finite.
         SettingsError: if there are too few items for ScaNN.
     """
-    vectors = _item_vectors(model, item_ids)
+    vectors = checked_vectors(model, item_ids)
     items, catalogue = ItemTable(vectors), Catalogue(item_ids.external_ids)
     rank = scann_ranker(items, vectors) if scann else exact_ranker(items)
     parts = Parts(model, catalogue, items, rank)
@@ -100,7 +100,12 @@ def export_recommender(
     )
 
 
-def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:
+def checked_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:
+    """A model's item vectors, (num_items, dim), after checks that they are those of the ids.
+
+    Raises:
+        ServingError: if they are not, or one is not finite.
+    """
     vectors = np.asarray(model.item_vectors(), np.float32)[1:]
     if not len(vectors) == model.num_items == item_ids.size:
         raise ServingError(

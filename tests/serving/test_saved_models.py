@@ -111,8 +111,10 @@ def test_batching_parameters_meet_the_rules_of_the_server(tmp_path: Path) -> Non
     assert "pad_variable_length_inputs: true" in text
 
 
-@pytest.mark.parametrize("name", ["recommender", "recommender_scann", "matcher", "matcher_scann"])
-def test_warm_up_and_signature_travel_along(exports: Path, name: str) -> None:
+@pytest.mark.parametrize("form", ["", "_scann"])
+@pytest.mark.parametrize("kind", ["recommender", "matcher", "cold_start"])
+def test_warm_up_and_signature_travel_along(exports: Path, kind: str, form: str) -> None:
+    name = kind + form
     folder = exports / name / "1"
     extra = folder / "assets.extra"
     records = [
