@@ -209,8 +209,13 @@ class SequenceModel(tfrs.Model):
         self._check_reads_ids_alone()
         return self.encoded(*masked_vectors(vectors, known), training=False)[:, -1]
 
+    @property
+    def reads_ids_alone(self) -> bool:
+        """Whether the encoder reads of an item its row of ``item_vectors``, and nothing else."""
+        return isinstance(self.items, IdItems)
+
     def _check_reads_ids_alone(self) -> None:
-        if not isinstance(self.items, IdItems):
+        if not self.reads_ids_alone:
             raise SettingsError(
                 f"{type(self).__name__} reads more of an item than the vector of its id",
                 where="encode_vectors",

@@ -19,9 +19,9 @@ from idp_tf.transfer.generate import untitled_strings
 from serving.export.catalogue import Catalogue
 from serving.export.item_table import ItemTable
 from serving.export.matching import TitleMatcher
+from serving.export.parts import Recommends
 from serving.export.ranking import Ranker, exact_ranker, scann_ranker
 from serving.export.recommender import checked_vectors
-from serving.export.recommender_signatures import Recommends
 from serving.export.requests import (
     K_SPEC,
     answered,

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from serving.export.recommender_signatures import Parts, answer, scores_of
+from serving.export.parts import Parts
+from serving.export.recommender_signatures import answer, scores_of
 from serving.export.saving import Signature, View
 
 EXAMPLES: Final = "examples"
@@ -66,7 +67,7 @@ def example_views(parts: Parts, example: str) -> dict[str, View]:
 def _features(parts: Parts, example: str) -> dict[str, Any]:
     return {
         "item_ids": [example],
-        "k": min(DEFAULT_K, parts.model.num_items),
+        "k": min(DEFAULT_K, parts.catalogue.num_items),
         "candidate_item_id": example,
     }
 
@@ -92,7 +93,7 @@ def _run(parts: Parts) -> Callable[..., dict[str, tf.Tensor]]:
         features = tf.io.parse_example(inputs, read)
         item_ids = features["item_ids"].to_tensor(default_value="")
         # An int64 may not fit; more than all items is all of them.
-        k = tf.cast(tf.clip_by_value(features["k"], 0, parts.model.num_items), tf.int32)
+        k = tf.cast(tf.clip_by_value(features["k"], 0, parts.catalogue.num_items), tf.int32)
         best = answer(parts, item_ids, k)
         scores = scores_of(parts, item_ids, features["candidate_item_id"][:, None])
         return {"classes": best["item_ids"], "scores": best["scores"], "outputs": scores[:, 0]}

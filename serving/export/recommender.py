@@ -10,12 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.schema import IdMap
+from idp_tf.data.sequences import Sequences
 from idp_tf.errors import ServingError
 from serving.export.catalogue import Catalogue
 from serving.export.examples import EXAMPLES, example_signature, example_views
-from serving.export.item_table import ItemTable
+from serving.export.item_table import ItemTable, TableDtype
+from serving.export.parts import Parts, Recommends, user_encoder
+from serving.export.quantisation import quantisation_notes
 from serving.export.ranking import exact_ranker, scann_ranker
-from serving.export.recommender_signatures import Parts, Recommends, recommender_signatures
+from serving.export.recommender_signatures import recommender_signatures
 from serving.export.saving import texts_digest, write_saved_model
 
 RECOMMENDER: Final = "recommender"
@@ -32,6 +35,8 @@ def export_recommender(
     folder: str | Path,
     *,
     scann: bool = False,
+    table: TableDtype = "float32",
+    sequences: Sequences | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the next version of ``recommender``, or of ``recommender_scann``, under ``folder``.
@@ -67,6 +72,10 @@ def export_recommender(
         item_ids: External ids of the model's items 1 … num_items.
         folder: The export folder, ``<folder>/<name>/<version>/`` is made.
         scann: Which of the two forms.
+        table: What the item vectors are stored as; see ``ItemTable``. A history is read from
+            the same table where the model reads ids alone.
+        sequences: Users of the domain, over whom ``signature.json`` tells how much of the top
+            10 a quantised table keeps (``overlap_at_10``).
         about: What ``signature.json`` says of the model besides, such as its domain.
 
     Returns:
@@ -77,9 +86,9 @@ def export_recommender(
         SettingsError: if there are too few items for ScaNN.
     """
     vectors = checked_vectors(model, item_ids)
-    items, catalogue = ItemTable(vectors), Catalogue(item_ids.external_ids)
+    items, catalogue = ItemTable(vectors, table), Catalogue(item_ids.external_ids)
     rank = scann_ranker(items, vectors) if scann else exact_ranker(items)
-    parts = Parts(model, catalogue, items, rank)
+    parts = Parts(user_encoder(model, items), model.max_length, catalogue, items, rank)
     example = item_ids.external_ids[0]
     return write_saved_model(
         Path(folder) / (RECOMMENDER_SCANN if scann else RECOMMENDER),
@@ -95,6 +104,7 @@ def export_recommender(
             "num_items": model.num_items,
             "max_length": model.max_length,
             "retrieval": "scann" if scann else "exact",
+            **quantisation_notes(model, vectors, items, sequences),
             "item_ids_sha256": texts_digest(item_ids.external_ids),
         },
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final
 
 import numpy as np
 import tensorflow as tf
 
 from idp_tf.data.schema import PAD_ID
-from serving.export.catalogue import Catalogue
-from serving.export.item_table import ItemTable
-from serving.export.ranking import Ranker
+from serving.export.parts import Parts, num_known
 from serving.export.requests import (
     K_SPEC,
     NO_SCORE,
@@ -19,7 +17,6 @@ from serving.export.requests import (
     check_known,
     check_rows,
     checked_width,
-    last_known,
 )
 from serving.export.saving import Signature
 from serving.saved_models import SERVING_DEFAULT
@@ -42,28 +39,6 @@ def _ids(name: str) -> tf.TensorSpec:
     return tf.TensorSpec((None, None), tf.string, name=name)
 
 
-class Recommends(Protocol):
-    """What an export needs of a model; every ``SequenceModel`` has it."""
-
-    max_length: int
-    num_items: int
-
-    def encode_users(self, item_ids: Any) -> Any:
-        """(batch, length) int32, padded on the left -> (batch, dim)."""
-
-    def item_vectors(self) -> Any:
-        """(num_items + 1, dim); row 0 is padding."""
-
-
-class Parts(NamedTuple):
-    """What the signatures share."""
-
-    model: Recommends
-    catalogue: Catalogue
-    items: ItemTable
-    rank: Ranker
-
-
 def recommender_signatures(parts: Parts, example: str) -> dict[str, Signature]:
     """The signatures of a recommender.
 
@@ -71,7 +46,7 @@ def recommender_signatures(parts: Parts, example: str) -> dict[str, Signature]:
         parts: What they share.
         example: An item id, for example requests.
     """
-    row = {"item_ids": [[example]], "k": np.array([min(10, parts.model.num_items)], np.int32)}
+    row = {"item_ids": [[example]], "k": np.array([min(10, parts.catalogue.num_items)], np.int32)}
     return {
         SERVING_DEFAULT: Signature(
             function=_recommend(parts),
@@ -154,18 +129,18 @@ def answer(
         excluded: Internal ids that are left out besides, (batch, any).
         allowed: Which items may be given, (batch or 1, num_items) bool.
     """
-    width = checked_width(k, tf.shape(item_ids)[0], parts.model.num_items)
+    width = checked_width(k, tf.shape(item_ids)[0], parts.catalogue.num_items)
     history = parts.catalogue.lookup(item_ids)
-    num_known = _num_known(history)
-    with tf.control_dependencies([check_known(num_known, k, _UNKNOWN_USER)]):
+    known = num_known(history)
+    with tf.control_dependencies([check_known(known, k, _UNKNOWN_USER)]):
         history = tf.identity(history)
     left_out = history if excluded is None else tf.concat([history, excluded], axis=1)
-    scores, rows = parts.rank(_users(parts, history), left_out, width.most, allowed)
-    scores = answered(scores, width, num_known)
+    scores, rows = parts.rank(parts.users(history), left_out, width.most, allowed)
+    scores = answered(scores, width, known)
     return {
         "item_ids": parts.catalogue.names(rows, scores),
         "scores": scores,
-        "num_known": num_known,
+        "num_known": known,
     }
 
 
@@ -174,16 +149,6 @@ def scores_of(parts: Parts, item_ids: tf.Tensor, candidate_item_ids: tf.Tensor) 
     history = parts.catalogue.lookup(item_ids)
     candidates = parts.catalogue.lookup(candidate_item_ids)
     vectors = parts.items.rows(tf.maximum(candidates - 1, 0))
-    scores = tf.einsum("bd,bcd->bc", _users(parts, history), vectors)
-    known = (candidates != PAD_ID) & (_num_known(history) > 0)[:, None]
+    scores = tf.einsum("bd,bcd->bc", parts.users(history), vectors)
+    known = (candidates != PAD_ID) & (num_known(history) > 0)[:, None]
     return tf.where(known, scores, NO_SCORE)
-
-
-def _users(parts: Parts, history: tf.Tensor) -> tf.Tensor:
-    users = parts.model.encode_users(last_known(history, parts.model.max_length))
-    # An encoder may make anything of no items at all.
-    return tf.where((_num_known(history) > 0)[:, None], users, 0.0)
-
-
-def _num_known(history: tf.Tensor) -> tf.Tensor:
-    return tf.math.count_nonzero(history, axis=1, dtype=tf.int32)

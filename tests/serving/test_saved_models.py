@@ -20,6 +20,8 @@ from serving.saved_models import describe_signature, list_versions
 from serving.server.loaded_model import LoadedModel
 from serving.tensor_protos import typed_proto
 
+NUM_ITEMS = 60
+
 
 def write_tiny(folder: Path, constant: float = 1.0, **notes: object) -> Path:
     """A model that adds a constant, a variable of it."""
@@ -139,11 +141,13 @@ def test_warm_up_and_signature_travel_along(exports: Path, kind: str, form: str)
 
 
 def test_only_what_the_function_reads_is_saved(exports: Path) -> None:
-    """No optimizer, no metric, nothing twice: the table, the encoder and the item vectors."""
+    """No optimizer, no metric, nothing twice: the encoder and one table of item vectors."""
     reader = tf.train.load_checkpoint(str(exports / "recommender" / "1" / "variables/variables"))
     names = [name for name in reader.get_variable_to_shape_map() if "_CHECKPOINTABLE" not in name]
     assert names
     assert all(name.startswith("read_variables/") for name in names)
+    shapes = [reader.get_variable_to_shape_map()[name] for name in names]
+    assert [NUM_ITEMS, 8] in shapes and [NUM_ITEMS + 1, 8] not in shapes
 
 
 def test_no_saved_model(tmp_path: Path) -> None:
