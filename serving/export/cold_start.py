@@ -20,7 +20,7 @@ from serving.export.catalogue import Catalogue
 from serving.export.item_table import ItemTable
 from serving.export.matching import TitleMatcher
 from serving.export.parts import Recommends
-from serving.export.ranking import Ranker, exact_ranker, scann_ranker
+from serving.export.ranking import Ranker, exact_ranker
 from serving.export.recommender import checked_vectors
 from serving.export.requests import (
     K_SPEC,
@@ -76,7 +76,8 @@ def export_cold_start(
     catalogue are not left out of the answer: nothing tells which they are.
 
     Args:
-        matcher: Titles to embeddings; its retrieval is the form of both searches.
+        matcher: Titles to embeddings; its retrieval is the form. The catalogue is ranked
+            exactly in either.
         model: A ``SequenceModel`` that reads ids alone, its table from the same source
             embeddings.
         item_ids: External ids of the model's items 1 … num_items.
@@ -88,7 +89,7 @@ def export_cold_start(
 
     Raises:
         ServingError: if ids, model and matcher do not fit, or a vector is not finite.
-        SettingsError: if the model reads more than ids, or there are too few items for ScaNN.
+        SettingsError: if the model reads more than ids.
     """
     vectors = checked_vectors(model, item_ids)
     if matcher.dim != vectors.shape[1]:
@@ -100,11 +101,12 @@ def export_cold_start(
     # Refuses, in the model's words, what it could not read in the graph.
     model.encode_vectors(tf.zeros([1, 1, matcher.dim]), tf.constant([[True]]))
     items, catalogue = ItemTable(vectors), Catalogue(item_ids.external_ids)
-    by_scann = matcher.method == "scann"
-    rank = scann_ranker(items, vectors) if by_scann else exact_ranker(items)
+    # ScaNN's op names its searcher by its own node: two of them in one graph can be taken for
+    # one another where functions are not inlined. So the catalogue is ranked exactly.
+    parts = _Parts(matcher, model, catalogue, exact_ranker(items))
     return write_saved_model(
-        Path(folder) / (COLD_START_SCANN if by_scann else COLD_START),
-        {SERVING_DEFAULT: _signature(_Parts(matcher, model, catalogue, rank))},
+        Path(folder) / (COLD_START_SCANN if matcher.method == "scann" else COLD_START),
+        {SERVING_DEFAULT: _signature(parts)},
         about=_ABOUT,
         resources=catalogue.resources,
         notes={

@@ -39,7 +39,7 @@ def example_signature(parts: Parts, example: str) -> Signature:
         function=_run(parts),
         inputs=(tf.TensorSpec((None,), tf.string, name="inputs"),),
         about=f"{_ABOUT} What `classify` and `regress` give, for Predict.",
-        row={"inputs": [_serialized(_features(parts, example))]},
+        row={"inputs": [serialized_example(_features(parts, example))]},
     )
 
 
@@ -72,12 +72,20 @@ def _features(parts: Parts, example: str) -> dict[str, Any]:
     }
 
 
-def _serialized(features: Mapping[str, Any]) -> bytes:
+def serialized_example(features: Mapping[str, Any]) -> bytes:
+    """A serialized tf.Example of strings, lists of strings and integers, by feature name.
+
+    Example:
+        >>> len(serialized_example({"item_ids": ["a", "b"], "k": 3})) > 0
+        True
+    """
     example = tf.train.Example()
-    example.features.feature["k"].int64_list.value.append(features["k"])
-    for name in ("item_ids", "candidate_item_id"):
-        texts = np.atleast_1d(features[name]).tolist()
-        example.features.feature[name].bytes_list.value.extend(text.encode() for text in texts)
+    for name, value in features.items():
+        feature = example.features.feature[name]
+        if isinstance(value, int):
+            feature.int64_list.value.append(value)
+        else:
+            feature.bytes_list.value.extend(t.encode() for t in np.atleast_1d(value).tolist())
     serialized: bytes = example.SerializeToString()
     return serialized
 
