@@ -13,11 +13,13 @@ import typer
 
 from idp_tf import IdpError, __version__
 from idp_tf.cli_options import (
+    CheckOption,
     ConfigFile,
     Data,
     Exported,
     Preset,
     PresetOption,
+    QuantizeOption,
     Rebuild,
     Seed,
     SetOption,
@@ -157,13 +159,40 @@ def evaluate(workdir: Workdir, rebuild: Rebuild = False) -> None:
 
 
 @app.command()
-def export(workdir: Workdir, system: Exported = None, rebuild: Rebuild = False) -> None:
+def export(
+    workdir: Workdir,
+    system: Exported = None,
+    quantize: QuantizeOption = None,
+    check: CheckOption = False,
+    rebuild: Rebuild = False,
+) -> None:
     """Stage 7: write the SavedModels that TF-Serving serves."""
     from idp_tf.workflow import stages
 
+    if check:
+        _check_exports(workdir, others=system is not None or quantize is not None or rebuild)
+        return
     with _old_run(workdir, rebuild) as opened:
-        config_file = stages.export(opened, system)
+        config_file = stages.export(opened, system, quantize.value if quantize else "float32")
     typer.echo(f"Serve them with: idp-tf serve --model_config_file {config_file} --port 8500")
+
+
+def _check_exports(workdir: Path, *, others: bool) -> None:
+    from idp_tf.workflow import stages
+
+    if others:
+        raise SettingsError(
+            "it checks what has been exported, and exports nothing",
+            where="--check",
+            remedy="export first, then --check alone",
+        )
+    with _old_run(workdir, False) as opened:
+        checks = stages.check_exports(opened)
+    from serving.export.check import format_checks
+
+    typer.echo(format_checks(checks))
+    if not all(check.good for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command()

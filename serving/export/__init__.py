@@ -5,6 +5,7 @@ no ScaNN: so the two forms are two SavedModels, never one with a switch.
 """
 
 from serving.export.cold_start import COLD_START, COLD_START_SCANN, export_cold_start
+from serving.export.item_table import TableDtype
 from serving.export.matcher import MATCHER, MATCHER_SCANN, SourceItems, export_matcher
 from serving.export.matching import TitleMatcher
 from serving.export.recommender import RECOMMENDER, RECOMMENDER_SCANN, export_recommender
@@ -19,6 +20,7 @@ __all__ = [
     "RECOMMENDER",
     "RECOMMENDER_SCANN",
     "SourceItems",
+    "TableDtype",
     "TitleMatcher",
     "export_cold_start",
     "export_matcher",
