@@ -32,7 +32,7 @@ from idp_tf.cli_options import (
     Workdir,
 )
 from idp_tf.cli_query import query
-from idp_tf.errors import requires_extra
+from idp_tf.errors import SettingsError, requires_extra
 from idp_tf.machine import restart_with_huge_pages, set_thread_counts
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported import Session
 
 from idp_tf.errors import ServingError
 from idp_tf.retrieval import Index
@@ -22,8 +23,6 @@ from idp_tf.transfer.generate import find_untitled, generate_embeddings
 from serving.export import SourceItems
 from serving.export.c_runtime import Call, build_program, run_calls
 from serving.saved_models import describe_signatures
-from serving.server.loaded_model import LoadedModel
-from serving.tensor_protos import array_of, typed_proto
 
 Expect = Callable[[Sequence[str], int], list[tuple[str, float]]]
 
@@ -94,18 +93,15 @@ def test_recommender(program: Path, exports: Path, expect: Expect, model: str) -
 def test_a_session_in_python_says_the_same(program: Path, exports: Path, model: str) -> None:
     """Of every signature; what is right is tested signature by signature elsewhere."""
     version = exports / model / "1"
-    served = LoadedModel(version, threads=1)
-    for call, outputs in zip(CALLS, run_calls(program, version, CALLS), strict=True):
-        inputs = {name: typed_proto(np.asarray(x)) for name, x in call.inputs.items()}
-        answer = served.predict(call.signature, inputs)
+    with Session(version) as session:
+        expected = [session.ask(call.signature, **call.inputs) for call in CALLS]
+    for answer, outputs in zip(expected, run_calls(program, version, CALLS), strict=True):
         assert answer.keys() == outputs.keys()
-        for name, proto in answer.items():
-            expected = array_of(proto)
-            if expected.dtype == object:
-                assert outputs[name].tolist() == expected.tolist()
+        for name, values in answer.items():
+            if values.dtype == object:
+                assert outputs[name].tolist() == values.tolist()
             else:
-                np.testing.assert_allclose(outputs[name], expected, atol=1e-5)
-    served.close()
+                np.testing.assert_allclose(outputs[name], values, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["matcher", "matcher_scann"])
@@ -144,12 +140,11 @@ def test_cold_start(program: Path, exports: Path, model: str) -> None:
     k = np.array([5, 3], np.int32)
     version = exports / model / "1"
     (outputs,) = run_calls(program, version, [Call("serving_default", {"titles": rows, "k": k})])
-    served = LoadedModel(version, threads=1)
-    answer = served.predict("", {"titles": typed_proto(rows), "k": typed_proto(k)})
-    served.close()
+    with Session(version) as session:
+        answer = session.ask(titles=rows, k=k)
     assert outputs["num_titles"].tolist() == [2, 1]
-    assert outputs["item_ids"].tolist() == array_of(answer["item_ids"]).tolist()
-    np.testing.assert_allclose(outputs["scores"], array_of(answer["scores"]), atol=1e-5)
+    assert outputs["item_ids"].tolist() == answer["item_ids"].tolist()
+    np.testing.assert_allclose(outputs["scores"], answer["scores"], atol=1e-5)
 
 
 def test_the_exact_recommender_needs_no_other_ops(program: Path, exports: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exported import Session
 
 from idp_tf.data.schema import IdMap
 from idp_tf.errors import ServingError, SettingsError
@@ -16,9 +17,7 @@ from idp_tf.retrieval import Index
 from idp_tf.text import TextEncoder
 from idp_tf.transfer.generate import generate_embeddings
 from serving.export import TitleMatcher, export_cold_start
-from serving.server.loaded_model import LoadedModel
 from serving.server.request_checks import RequestError
-from serving.tensor_protos import array_of, typed_proto
 
 TOP_M = 4
 NUM_ITEMS = 60
@@ -36,16 +35,14 @@ def form(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def served(form: str, exports: Path) -> Iterator[LoadedModel]:
+def served(form: str, exports: Path) -> Iterator[Session]:
     """The export of that form."""
-    model = LoadedModel(exports / form.replace("matcher", "cold_start") / "1", threads=1)
-    yield model
-    model.close()
+    with Session(exports / form.replace("matcher", "cold_start") / "1") as session:
+        yield session
 
 
-def ask(served: LoadedModel, titles: object, k: object) -> dict[str, np.ndarray]:
-    inputs = {"titles": typed_proto(titles), "k": typed_proto(np.array(k, np.int32))}
-    return {name: array_of(proto) for name, proto in served.predict("", inputs).items()}
+def ask(served: Session, titles: object, k: object) -> dict[str, np.ndarray]:
+    return served.ask(titles=titles, k=np.array(k, np.int32))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +81,7 @@ def scores_of(
 
 @pytest.mark.parametrize("k", [4, [4, 2, 3]])
 def test_the_chain_is_the_librarys(
-    served: LoadedModel, scores_of: dict[int, np.ndarray], item_ids: IdMap, k: int | list[int]
+    served: Session, scores_of: dict[int, np.ndarray], item_ids: IdMap, k: int | list[int]
 ) -> None:
     answer = ask(served, HISTORIES, k)
     assert answer["num_titles"].tolist() == [2, 1, 4]
@@ -96,14 +93,14 @@ def test_the_chain_is_the_librarys(
         np.testing.assert_allclose(answer["scores"][row, :wanted], scores[order], atol=1e-4)
 
 
-def test_only_the_last_titles_are_read(served: LoadedModel) -> None:
+def test_only_the_last_titles_are_read(served: Session) -> None:
     last = ["green tea", "red guitar", "black cup", "tea pot", "guitar case"]
     full = ask(served, [["guitar string", "tea stand", *last]], 5)
     assert full["num_titles"].tolist() == [7]
     np.testing.assert_array_equal(full["item_ids"], ask(served, [last], 5)["item_ids"])
 
 
-def test_rows_without_titles(served: LoadedModel) -> None:
+def test_rows_without_titles(served: Session) -> None:
     rows = [["green tea"], [" "]]
     with pytest.raises(RequestError, match="row 1 of titles holds no title"):
         ask(served, rows, 3)
@@ -114,7 +111,7 @@ def test_rows_without_titles(served: LoadedModel) -> None:
     assert ask(served, np.zeros((0, 2), object), 3)["item_ids"].shape == (0, 3)
 
 
-def test_k_that_cannot_be_met(served: LoadedModel) -> None:
+def test_k_that_cannot_be_met(served: Session) -> None:
     with pytest.raises(RequestError, match="k must be between 1 and 60, got 61"):
         ask(served, HISTORIES, NUM_ITEMS + 1)
 

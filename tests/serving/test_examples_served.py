@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported import Session
 
 from serving.saved_models import describe_signature
-from serving.server.loaded_model import LoadedModel
 from serving.server.request_checks import RequestError
-from serving.tensor_protos import array_of, typed_proto
 
 NUM_ITEMS = 60
 
@@ -30,11 +29,10 @@ def version(request: pytest.FixtureRequest, exports: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(version: Path) -> Iterator[LoadedModel]:
+def served(version: Path) -> Iterator[Session]:
     """It, loaded."""
-    model = LoadedModel(version, threads=1)
-    yield model
-    model.close()
+    with Session(version) as session:
+        yield session
 
 
 def example(**features: Any) -> bytes:
@@ -50,9 +48,8 @@ def example(**features: Any) -> bytes:
     return serialized
 
 
-def ask(served: LoadedModel, signature: str, examples: Sequence[bytes]) -> dict[str, np.ndarray]:
-    answer = served.predict(signature, {"inputs": typed_proto(np.array(examples, object))})
-    return {name: array_of(proto) for name, proto in answer.items()}
+def ask(served: Session, signature: str, examples: Sequence[bytes]) -> dict[str, np.ndarray]:
+    return served.ask(signature, inputs=np.array(examples, object))
 
 
 def test_the_signatures_are_as_the_server_wants_them(version: Path) -> None:
@@ -69,7 +66,7 @@ def test_the_signatures_are_as_the_server_wants_them(version: Path) -> None:
     assert told["classify"] == classify and told["regress"] == regress
 
 
-def test_classes_are_the_recommendations(served: LoadedModel, expect: Any) -> None:
+def test_classes_are_the_recommendations(served: Session, expect: Any) -> None:
     histories = [["item-3"], ["item-5", "nobody", "item-9"], ["thé [vert]"]]
     examples = [
         example(item_ids=histories[0], k=3),
@@ -88,7 +85,7 @@ def test_classes_are_the_recommendations(served: LoadedModel, expect: Any) -> No
         assert np.isneginf(answer["scores"][row, k:]).all()
 
 
-def test_the_value_is_the_score_of_the_candidate(served: LoadedModel, expect: Any) -> None:
+def test_the_value_is_the_score_of_the_candidate(served: Session, expect: Any) -> None:
     scores = dict(expect(["item-3"], NUM_ITEMS))
     candidates = ["item-20", "thé [vert]", "nobody"]
     examples = [example(item_ids=["item-3"], candidate_item_id=[name]) for name in candidates]
@@ -99,7 +96,7 @@ def test_the_value_is_the_score_of_the_candidate(served: LoadedModel, expect: An
     assert np.isneginf(values[2:]).all()
 
 
-def test_an_example_that_cannot_be_met_spoils_no_other(served: LoadedModel, expect: Any) -> None:
+def test_an_example_that_cannot_be_met_spoils_no_other(served: Session, expect: Any) -> None:
     examples = [
         example(item_ids=["nobody"], k=2),
         example(),
@@ -113,7 +110,7 @@ def test_an_example_that_cannot_be_met_spoils_no_other(served: LoadedModel, expe
     assert [name.decode() for name in classes[2] if name] == expected
 
 
-def test_context_and_example_are_one_message(served: LoadedModel, expect: Any) -> None:
+def test_context_and_example_are_one_message(served: Session, expect: Any) -> None:
     """ExampleListWithContext: the server joins the two serialized messages (util.cc)."""
     context = example(item_ids=["item-3"])
     joined = [context + example(candidate_item_id=[name]) for name in ("item-1", "item-2")]
@@ -124,7 +121,7 @@ def test_context_and_example_are_one_message(served: LoadedModel, expect: Any) -
 
 
 @pytest.mark.parametrize("bad", [b"no example", example(item_ids=3), example(k=["three"])])
-def test_what_is_no_such_example(served: LoadedModel, bad: bytes) -> None:
+def test_what_is_no_such_example(served: Session, bad: bytes) -> None:
     with pytest.raises(RequestError) as caught:
         ask(served, "classify", [bad])
     assert caught.value.code.name == "INVALID_ARGUMENT"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported import Session
 
 from idp_tf.data.schema import IdMap
 from idp_tf.data.sequences import Sequences
@@ -17,8 +18,6 @@ from idp_tf.layers import TitleItems
 from idp_tf.models import SASRec
 from serving.export import export_recommender
 from serving.export.item_table import ItemTable
-from serving.server.loaded_model import LoadedModel
-from serving.tensor_protos import array_of, typed_proto
 
 NUM_ITEMS, DIM, LENGTH = 60, 8, 5
 
@@ -96,13 +95,9 @@ def test_a_quantised_export(
     vectors = np.asarray(sequence_model.item_vectors())[1:]
     fewer = rounded(vectors, dtype)
     history = [3, 9, 20]
-    inputs = {
-        "item_ids": typed_proto([[item_ids.external_ids[item - 1] for item in history]]),
-        "k": typed_proto(np.int32(7)),
-    }
-    served = LoadedModel(version, threads=1)
-    answer = {name: array_of(proto) for name, proto in served.predict("", inputs).items()}
-    served.close()
+    names = [item_ids.external_ids[item - 1] for item in history]
+    with Session(version) as session:
+        answer = session.ask(item_ids=[names], k=np.int32(7))
     expected = best(sequence_model, fewer, history, 7)
     np.testing.assert_allclose(answer["scores"][0], [score for _, score in expected], atol=1e-4)
     assert [name.decode() for name in answer["item_ids"][0]] == [
@@ -128,10 +123,8 @@ def test_items_of_titles_are_read_as_ever(sequence_model: SASRec, tmp_path: Path
     model = SASRec(20, DIM, num_layers=1, max_length=LENGTH, items=TitleItems(titles, DIM))
     ids = IdMap([f"t{i}" for i in range(20)])
     version = export_recommender(model, ids, tmp_path, table="int8")
-    served = LoadedModel(version, threads=1)
-    inputs = {"item_ids": typed_proto([["t3"]]), "candidate_item_ids": typed_proto([["t5", "t6"]])}
-    scores = array_of(served.predict("score", inputs)["scores"])
-    served.close()
+    with Session(version) as session:
+        answer = session.ask("score", item_ids=[["t3"]], candidate_item_ids=[["t5", "t6"]])
     user = model.encode_users(np.array([[0, 0, 0, 0, 4]], np.int32)).numpy()[0]
     table = rounded(np.asarray(model.item_vectors())[1:], "int8")
-    np.testing.assert_allclose(scores, [table[5:7] @ user], atol=1e-5)
+    np.testing.assert_allclose(answer["scores"], [table[5:7] @ user], atol=1e-5)

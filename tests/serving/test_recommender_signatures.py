@@ -4,35 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported import Session
 
 from idp_tf.data.schema import IdMap
 from idp_tf.models import SASRec
 from serving.export.item_table import ItemTable
 from serving.export.ranking import scann_ranker
-from serving.server.loaded_model import LoadedModel
 from serving.server.request_checks import RequestError
-from serving.tensor_protos import array_of, typed_proto
 
 NUM_ITEMS = 60
 HISTORIES = [["item-3", "", "nobody"], ["item-5", "item-9", "item-14"]]
 
 
 @pytest.fixture(scope="module", params=["recommender", "recommender_scann"])
-def served(request: pytest.FixtureRequest, exports: Path) -> Iterator[LoadedModel]:
+def served(request: pytest.FixtureRequest, exports: Path) -> Iterator[Session]:
     """One form of the recommender."""
-    model = LoadedModel(exports / request.param / "1", threads=1)
-    yield model
-    model.close()
-
-
-def ask(served: LoadedModel, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
-    answer = served.predict(signature, {name: typed_proto(x) for name, x in inputs.items()})
-    return {name: array_of(proto) for name, proto in answer.items()}
+    with Session(exports / request.param / "1") as session:
+        yield session
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +49,24 @@ def names(rows: np.ndarray) -> list[list[str]]:
     return [[name.decode() for name in row] for row in rows]
 
 
-def test_without_lists_it_is_the_default(served: LoadedModel) -> None:
+def test_without_lists_it_is_the_default(served: Session) -> None:
     inputs = {"item_ids": HISTORIES, "k": np.int32(7)}
-    plain = ask(served, "", **inputs)
+    plain = served.ask(**inputs)
     for nothing in ([["", ""]] * 2, np.zeros((2, 0), object)):
-        full = ask(
-            served, "recommend", **inputs, exclude_item_ids=nothing, allowed_item_ids=nothing
-        )
+        full = served.ask("recommend", **inputs, exclude_item_ids=nothing, allowed_item_ids=nothing)
         assert full.keys() == plain.keys()
         np.testing.assert_array_equal(full["item_ids"], plain["item_ids"])
         np.testing.assert_allclose(full["scores"], plain["scores"], rtol=0, atol=1e-6)
 
 
 def test_excluded_and_allowed(
-    served: LoadedModel, item_ids: IdMap, all_scores: list[dict[str, float]]
+    served: Session, item_ids: IdMap, all_scores: list[dict[str, float]]
 ) -> None:
     """Of each row its own lists count; unknown ids in them are skipped."""
     excluded = [best(all_scores[0], HISTORIES[0], 2), ["nobody", ""]]
     stock = item_ids.external_ids[5:20]
     allowed = [[*stock, "elsewhere"], [*stock[:3], *[""] * 13]]
-    answer = ask(
-        served,
+    answer = served.ask(
         "recommend",
         item_ids=HISTORIES,
         k=np.array([6, 4], np.int32),
@@ -96,11 +85,10 @@ def test_excluded_and_allowed(
 
 
 def test_one_stock_for_all_rows(
-    served: LoadedModel, item_ids: IdMap, all_scores: list[dict[str, float]]
+    served: Session, item_ids: IdMap, all_scores: list[dict[str, float]]
 ) -> None:
     stock = item_ids.external_ids[30:40]
-    answer = ask(
-        served,
+    answer = served.ask(
         "recommend",
         item_ids=HISTORIES,
         k=np.int32(5),
@@ -112,9 +100,8 @@ def test_one_stock_for_all_rows(
         assert names(answer["item_ids"])[row] == best(in_stock, HISTORIES[row], 5)
 
 
-def test_a_stock_of_nothing_known_gives_nothing(served: LoadedModel) -> None:
-    answer = ask(
-        served,
+def test_a_stock_of_nothing_known_gives_nothing(served: Session) -> None:
+    answer = served.ask(
         "recommend",
         item_ids=HISTORIES,
         k=np.int32(3),
@@ -135,17 +122,17 @@ def test_a_stock_of_nothing_known_gives_nothing(served: LoadedModel) -> None:
     ],
 )
 def test_lists_that_fit_no_rows(
-    served: LoadedModel, lists: dict[str, list[list[str]]], message: str
+    served: Session, lists: dict[str, list[list[str]]], message: str
 ) -> None:
     good = {"exclude_item_ids": [[""], [""]], "allowed_item_ids": [[""]]}
     with pytest.raises(RequestError, match=message):
-        ask(served, "recommend", item_ids=HISTORIES, k=np.int32(3), **{**good, **lists})
+        served.ask("recommend", item_ids=HISTORIES, k=np.int32(3), **{**good, **lists})
 
 
-def test_scores_of_candidates(served: LoadedModel, all_scores: list[dict[str, float]]) -> None:
+def test_scores_of_candidates(served: Session, all_scores: list[dict[str, float]]) -> None:
     """Seen candidates and twins have their scores; what is unknown has none."""
     candidates = [["item-3", "item-20", "nobody", ""], ["thé [vert]", "item-20", "item-20", "a"]]
-    answer = ask(served, "score", item_ids=HISTORIES, candidate_item_ids=candidates)
+    answer = served.ask("score", item_ids=HISTORIES, candidate_item_ids=candidates)
     assert answer["scores"].dtype == np.float32
     expected = [
         [scores.get(item, -np.inf) for item in row]
@@ -155,13 +142,13 @@ def test_scores_of_candidates(served: LoadedModel, all_scores: list[dict[str, fl
     np.testing.assert_allclose(answer["scores"], expected, atol=1e-5)
 
 
-def test_scores_of_a_user_of_whom_nothing_is_known(served: LoadedModel) -> None:
+def test_scores_of_a_user_of_whom_nothing_is_known(served: Session) -> None:
     rows = [["nobody"], ["item-1"]]
-    answer = ask(served, "score", item_ids=rows, candidate_item_ids=[["item-2"], ["item-2"]])
+    answer = served.ask("score", item_ids=rows, candidate_item_ids=[["item-2"], ["item-2"]])
     assert np.isneginf(answer["scores"][0]).all()
     assert np.isfinite(answer["scores"][1]).all()
     with pytest.raises(RequestError, match="candidate_item_ids has 1 rows"):
-        ask(served, "score", item_ids=rows, candidate_item_ids=[["item-2"]])
+        served.ask("score", item_ids=rows, candidate_item_ids=[["item-2"]])
 
 
 def test_scann_loses_no_item_of_a_stock() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported import Session
 from tensorflow_serving.apis import prediction_log_pb2
 
 from idp_tf.data.schema import IdMap
@@ -17,8 +18,7 @@ from idp_tf.models import SASRec
 from serving.export import export_recommender
 from serving.export.saving import Signature, write_saved_model
 from serving.saved_models import describe_signature, list_versions
-from serving.server.loaded_model import LoadedModel
-from serving.tensor_protos import typed_proto
+from serving.server.batching_parameters import read_batching_parameters
 
 NUM_ITEMS = 60
 
@@ -72,11 +72,10 @@ def test_a_version_appears_whole_or_not_at_all(
 
 
 def test_signatures_share_their_variables(tmp_path: Path) -> None:
-    model = LoadedModel(write_tiny(tmp_path / "m", 4.0))
-    inputs = {"x": typed_proto(np.float32([1.0, 2.0]))}
-    assert model.predict("", inputs)["y"].float_val == [5.0, 6.0]
-    assert model.predict("double", inputs)["z"].float_val == [6.0, 8.0]
-    model.close()
+    with Session(write_tiny(tmp_path / "m", 4.0)) as session:
+        x = np.float32([1.0, 2.0])
+        assert session.ask(x=x)["y"].tolist() == [5.0, 6.0]
+        assert session.ask("double", x=x)["z"].tolist() == [6.0, 8.0]
     reader = tf.train.load_checkpoint(str(tmp_path / "m/1/variables/variables"))
     saved = [name for name in reader.get_variable_to_shape_map() if "_CHECKPOINTABLE" not in name]
     assert len(saved) == 1
@@ -104,13 +103,13 @@ def test_the_readme_tells_how_to_ask(tmp_path: Path) -> None:
     assert "POST /v1/models/m:predict" in text
 
 
-def test_batching_parameters_meet_the_rules_of_the_server(tmp_path: Path) -> None:
-    """Increasing sizes, the last of which is max_batch_size (session_bundle_config.proto)."""
-    text = (write_tiny(tmp_path / "m") / "assets.extra/batching_parameters.txt").read_text()
-    sizes = [int(size) for size in re.findall(r"^allowed_batch_sizes: (\d+)$", text, re.M)]
-    assert sizes == sorted(set(sizes)) and sizes[0] == 1
-    assert f"max_batch_size {{ value: {sizes[-1]} }}" in text
-    assert "pad_variable_length_inputs: true" in text
+def test_batching_parameters_are_those_of_the_warm_up(tmp_path: Path) -> None:
+    """Read as a server reads them, which refuses what the proto's rules do not allow."""
+    file = write_tiny(tmp_path / "m") / "assets.extra/batching_parameters.txt"
+    parameters = read_batching_parameters(file)
+    assert parameters.allowed_batch_sizes == (1, 2, 4, 8, 16, 32)
+    assert parameters.max_batch_size == 32
+    assert parameters.pad_variable_length_inputs
 
 
 @pytest.mark.parametrize("form", ["", "_scann"])
