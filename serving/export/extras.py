@@ -34,8 +34,9 @@ max_batch_size {{ value: {BATCH_SIZES[-1]} }}
 batch_timeout_micros {{ value: 1000 }}
 max_enqueued_batches {{ value: 1000 }}
 {"".join(f"allowed_batch_sizes: {size}" + chr(10) for size in BATCH_SIZES)}\
-# Histories differ in length; padding strings are "", which every input takes for nothing.
-pad_variable_length_inputs: true
+# TensorFlow would pad a history with its own first item, and the answer would be of another
+# history. So clients pad to one width with "", or set this and begin every row with "".
+pad_variable_length_inputs: false
 """
 
 _README: Final = """\

@@ -109,7 +109,8 @@ def test_batching_parameters_are_those_of_the_warm_up(tmp_path: Path) -> None:
     parameters = read_batching_parameters(file)
     assert parameters.allowed_batch_sizes == (1, 2, 4, 8, 16, 32)
     assert parameters.max_batch_size == 32
-    assert parameters.pad_variable_length_inputs
+    # It pads with the first element, an item (tensorflow_serving/batching/batching_util.cc).
+    assert not parameters.pad_variable_length_inputs
 
 
 @pytest.mark.parametrize("form", ["", "_scann"])
