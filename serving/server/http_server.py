@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from idp_tf.errors import ServingError
 from serving.server.inference import ServerCore
 from serving.server.options import ServerOptions
+from serving.server.page import Page
 from serving.server.private_protos import MonitoringConfig
 from serving.server.rest import RestApi
 
@@ -34,6 +35,8 @@ class HttpServer:
         file = options.monitoring_config_file
         api = RestApi(core, options, read_metrics_path(file) if file else None)
         app = web.Application(client_max_size=max(0, options.max_request_bytes))
+        if options.ui:
+            app.add_routes(Page(core).routes())
         app.router.add_route("*", "/{path:.*}", api.handle)
         self._runner = web.AppRunner(
             app,

@@ -151,7 +151,8 @@ def serve(model_config_file: str | Path = "", port: int = DEFAULT_PORT, **flags:
         what = options.model_config_file or options.model_name
         print(f"serving {what} on {options.host}:{ports.grpc}", flush=True)
         if ports.rest:
-            print(f"REST on http://{options.host}:{ports.rest}/v1/models", flush=True)
+            path = "/ui/" if options.ui else "/v1/models"
+            print(f"REST on http://{options.host}:{ports.rest}{path}", flush=True)
 
     async def main() -> None:
         stopped = asyncio.Event()

@@ -67,6 +67,9 @@ class ServerOptions:
     monitoring_config_file: str = _flag(
         "", "Text file of a MonitoringConfig: metrics for Prometheus on the REST port."
     )
+    ui: bool = _flag(
+        False, "Ours: a page at /ui/ of the REST port, to ask the models by titles or items."
+    )
     model_config_file: str = _flag(
         "", "Text file of a ModelServerConfig, for example W/export/models.config."
     )
@@ -210,7 +213,7 @@ class ServerOptions:
                 "port for HTTP/REST API.",
                 remedy="--rest_api_port=8501, or 0 for none",
             )
-        for name in ("monitoring_config_file",):
+        for name in ("monitoring_config_file", "ui"):
             if getattr(self, name) and not self.rest_api_port:
                 raise SettingsError(
                     f"{name} without a REST API, on whose port it is",
