@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import numpy as np
@@ -61,6 +62,13 @@ def load_custom_ops() -> None:
             _LOG.warning("models that need ops of %s will not load: %s", name, error)
 
 
+class Warmup(NamedTuple):
+    """What warming up took."""
+
+    records: int
+    seconds: float
+
+
 class LoadedModel:
     """A loaded SavedModel.
 
@@ -88,7 +96,7 @@ class LoadedModel:
         batching: BatchingParameters | None = None,
     ):
         self._batching = batching
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         _check_saved_model(folder, set(tags))
         intra, inter = threads
         self._session = tf.compat.v1.Session(
@@ -101,8 +109,9 @@ class LoadedModel:
             with self._session.graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, list(tags), str(folder))
             self.signatures: Mapping[str, Any] = meta_graph.signature_def
+            self.warmup: Warmup | None = None
             if warmup_iterations:
-                self._warm_up(folder / EXTRA_FOLDER / WARMUP_FILE, warmup_iterations)
+                self.warmup = self._warm_up(folder / EXTRA_FOLDER / WARMUP_FILE, warmup_iterations)
         except BaseException:
             self._session.close()
             raise
@@ -173,9 +182,10 @@ class LoadedModel:
         """Frees the session; what runs in it still, for nobody, is broken off."""
         self._session.close()
 
-    def _warm_up(self, file: Path, iterations: int) -> None:
+    def _warm_up(self, file: Path, iterations: int) -> Warmup | None:
         if not file.exists():
-            return
+            return None
+        begin, number = time.perf_counter(), -1
         for number, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator()):
             if number >= MAX_WARMUP_RECORDS:
                 raise invalid_argument(
@@ -184,6 +194,7 @@ class LoadedModel:
             log = _parse_warmup(record, file)
             for _ in range(iterations):
                 self._replay(log)
+        return Warmup(number + 1, time.perf_counter() - begin)
 
     def _run_warmup(
         self, key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]
