@@ -82,7 +82,7 @@ def _parse(file: Path) -> Any:
         raise ServingError(
             f"not a ModelServerConfig in text format: {error}",
             where=file,
-            remedy="see serving/deploy/models.config.template",
+            remedy="see serving/deploy/config/models.config",
         ) from error
 
 
