@@ -67,5 +67,5 @@ def read_models_config(file: str | Path) -> Any:
         raise ServingError(
             f"not a ModelServerConfig in text format: {error}",
             where=file,
-            remedy="see serving/deploy/models.config.template",
+            remedy="see serving/deploy/config/models.config",
         ) from error
