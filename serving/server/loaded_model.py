@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +93,8 @@ class LoadedModel:
         self._batching = batching
         folder = Path(folder)
         _check_saved_model(folder, set(tags))
+        self._runs = 0
+        self._run_ended = threading.Condition()
         intra, inter = threads
         self._session = tf.compat.v1.Session(
             graph=tf.Graph(),
@@ -169,11 +173,8 @@ class LoadedModel:
         signature = self.find_signature(signature_name)
         fetches = {name: signature.outputs[name].name for name in outputs}
         feeds = {signature.inputs[name].name: array for name, array in arrays.items()}
-        try:
-            found = self._session.run(fetches, feeds)
-        except tf.errors.OpError as error:
-            raise run_error(error) from error
-        return {name: np.asarray(output) for name, output in found.items()}
+        with self._counted():
+            return self._run(fetches, feeds)
 
     def find_signature(self, name: str) -> Any:
         """The signature of that key; "" means ``serving_default``."""
@@ -184,9 +185,34 @@ class LoadedModel:
             )
         return self.signatures[key]
 
+    def wait_for_runs(self) -> None:
+        """Blocks until nothing runs: a run goes on when the request that it is for was given up."""
+        with self._run_ended:
+            self._run_ended.wait_for(lambda: not self._runs)
+
     def close(self) -> None:
         """Frees the session; what runs in it still, for nobody, is broken off."""
         self._session.close()
+
+    def _run(
+        self, fetches: Mapping[str, str], feeds: Mapping[str, npt.NDArray[Any]]
+    ) -> dict[str, npt.NDArray[Any]]:
+        try:
+            found = self._session.run(fetches, feeds)
+        except tf.errors.OpError as error:
+            raise run_error(error) from error
+        return {name: np.asarray(output) for name, output in found.items()}
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._run_ended:
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._run_ended:
+                self._runs -= 1
+                self._run_ended.notify_all()
 
     def _warm_up(self, file: Path, iterations: int) -> None:
         if not file.exists():
