@@ -41,7 +41,6 @@ from serving.server.request_checks import (
     check_types,
     invalid_argument,
 )
-from serving.tensor_protos import typed_proto
 
 _LOG = logging.getLogger(__name__)
 
@@ -111,26 +110,6 @@ class LoadedModel:
         except BaseException:
             self._session.close()
             raise
-
-    def predict(
-        self, signature_name: str, inputs: Mapping[str, Any], output_filter: Sequence[str] = ()
-    ) -> dict[str, Any]:
-        """Runs a signature on what a request holds.
-
-        Args:
-            signature_name: The signature's key; "" means ``serving_default``.
-            inputs: Input name -> ``TensorProto``.
-            output_filter: Outputs that are wanted; none means all.
-
-        Returns:
-            Output name -> ``TensorProto`` with typed fields.
-
-        Raises:
-            RequestError: as TF-Serving answers.
-        """
-        arrays, wanted = self.read(signature_name, inputs, output_filter)
-        outputs = self.run(signature_name, arrays, wanted)
-        return {name: typed_proto(array) for name, array in outputs.items()}
 
     def read(
         self, signature_name: str, inputs: Mapping[str, Any], output_filter: Sequence[str]

@@ -107,18 +107,18 @@ def test_a_warm_up_is_run_as_often_as_told(
     launch: Launch, base: Path, doubler: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs: list[str] = []
-    predict = LoadedModel.predict
+    run = LoadedModel.run
 
     def counted(self: LoadedModel, name: str, *arguments: object) -> object:
         runs.append(name)
-        return predict(self, name, *arguments)
+        return run(self, name, *arguments)
 
-    monkeypatch.setattr(LoadedModel, "predict", counted)
+    monkeypatch.setattr(LoadedModel, "run", counted)
     log = prediction_log_pb2.PredictionLog()
     log.predict_log.request.CopyFrom(Caller.request(None))
     write_warmup(base / "1", log, log, prediction_log_pb2.PredictionLog())
     launch(num_request_iterations_for_warmup=3)
-    assert runs == [""] * 6
+    assert runs == ["serving_default"] * 6
 
 
 def test_a_base_path_that_vanishes(
