@@ -125,7 +125,7 @@ class LoadedModel:
             RequestError: as TF-Serving answers.
         """
         signature = self.find_signature(signature_name)
-        arrays = check_inputs(inputs, signature.inputs)
+        arrays = check_inputs(inputs, signature)
         wanted = check_output_filter(output_filter, signature.outputs)
         check_types(arrays, signature.inputs)
         return arrays, wanted

@@ -57,28 +57,37 @@ def check_model_spec(request: Any) -> Any:
     return request.model_spec
 
 
-def check_inputs(
-    inputs: Mapping[str, Any], signature: Mapping[str, Any]
-) -> dict[str, npt.NDArray[Any]]:
+def check_inputs(inputs: Mapping[str, Any], signature: Any) -> dict[str, npt.NDArray[Any]]:
     """The inputs as arrays, after checks of their number, names and bytes.
+
+    An input that the request leaves out is what the signature's ``defaults`` say
+    (``predict_util.cc``, and TensorFlow's ``cc/saved_model/util.cc``).
 
     Args:
         inputs: Input name -> ``TensorProto``.
-        signature: Input name -> ``TensorInfo``.
+        signature: The ``SignatureDef``.
     """
-    if len(inputs) != len(signature):
-        raise invalid_argument(_count_message(set(inputs), set(signature)))
+    wanted, defaults = signature.inputs, signature.defaults
+    if len(inputs) > len(wanted) or (len(inputs) < len(wanted) and not defaults):
+        raise invalid_argument(_count_message(set(inputs), set(wanted)))
     arrays = {}
-    for alias, proto in inputs.items():
-        if alias not in signature:
+    for alias in sorted(wanted):
+        if alias not in inputs and alias not in defaults:
             raise invalid_argument(
-                f"input tensor alias not found in signature: {alias}. "
-                f"Inputs expected to be in the set {_braces(signature)}."
+                f"Signature input alias: {alias}(feed name: {wanted[alias].name}) not found in "
+                "request and no default value provided. Inputs expected to be in the request "
+                f"{_braces(inputs)}, or default input alias set: {','.join(sorted(defaults))}"
             )
         try:
-            arrays[alias] = array_of(proto)
+            arrays[alias] = array_of((inputs if alias in inputs else defaults)[alias])
         except (ValueError, MemoryError) as error:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
+    used = arrays.keys() & set(inputs)
+    if len(used) < len(inputs):
+        raise invalid_argument(
+            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(used))}, "
+            f"request input: {','.join(sorted(inputs))}"
+        )
     return arrays
 
 
