@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from small_models import PATIENCE
 
@@ -42,7 +41,7 @@ class ServerProcess:
     def wait_until_ready(self) -> ServerProcess:
         """Reads the address that it announces once its models answer."""
         out = self._process.stdout
-        assert isinstance(out, IO) or out is not None
+        assert out is not None
         line = out.readline()
         found = re.search(r" on (\S+:\d+)", line)
         assert found, f"the server has ended: {line!r} {self.log.read_text()[-2000:]}"
@@ -67,6 +66,10 @@ class ServerProcess:
     def stop(self) -> int:
         """SIGTERM; returns the exit status."""
         self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit status of a server that ends by itself."""
         return self._process.wait(PATIENCE)
 
     def __enter__(self) -> ServerProcess:

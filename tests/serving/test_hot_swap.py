@@ -112,10 +112,13 @@ class Client:
         except grpc.RpcError as error:
             self.error = error
 
+    def has_seen(self, version: int) -> bool:
+        """Whether that version was the last to answer."""
+        return bool(self.answers) and self.answers[-1][0] == version
+
     def check(self, good: set[int]) -> None:
         """No request failed, no broken version answered, and versions never went back."""
         assert self.error is None
-        assert self.answers
         versions = [version for version, _ in self.answers]
         assert versions == sorted(versions)
         assert set(versions) <= good
@@ -171,7 +174,9 @@ def swap(
         for thread in threads:
             thread.start()
         try:
-            publish(publisher, Caller(channels[0], None), seconds, pause)
+            newest = publish(publisher, Caller(channels[0], None), seconds, pause)
+            for client in asking:
+                wait_for(lambda c=client: c.error or c.has_seen(newest), "all to see the newest")
         finally:
             stopped.set()
             for thread in threads:
@@ -188,16 +193,19 @@ def wait_for_state(caller: Caller, number: int, state: str) -> None:
     wait_for(lambda: caller.states().get(number) == state, f"version {number} to be {state}")
 
 
-def publish(publisher: Publisher, caller: Caller, seconds: float, pause: float) -> None:
-    """Adds versions at that pace, and then one broken in each way, waiting until it has failed."""
+def publish(publisher: Publisher, caller: Caller, seconds: float, pause: float) -> int:
+    """Adds versions at that pace, then one broken in each way, waiting until it has failed.
+
+    Returns:
+        The newest version, which is available.
+    """
     ticker, end = threading.Event(), time.monotonic() + seconds
     breakers = itertools.cycle(BREAKERS)
     while time.monotonic() < end:
         ticker.wait(pause)
         publisher.add(next(breakers))
         ticker.wait(pause)
-        publisher.add()
-    best = publisher.add()
+        best = publisher.add()
     wait_for_state(caller, best, "AVAILABLE")
     for breaker in BREAKERS:
         number = publisher.add(breaker)
@@ -209,6 +217,7 @@ def publish(publisher: Publisher, caller: Caller, seconds: float, pause: float) 
     # One that was passed over may have been seen, but not tried.
     states = caller.states()
     assert {states[number] for number in publisher.broken & states.keys()} <= {"END", "START"}
+    return best
 
 
 def test_versions_change_under_load(tmp_path: Path, multipliers: list[Path]) -> None:
