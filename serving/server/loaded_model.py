@@ -180,6 +180,9 @@ class LoadedModel:
             found = self._session.run(fetches, feeds)
         except tf.errors.OpError as error:
             raise run_error(error) from error
+        except UnicodeDecodeError as error:
+            # An op that quotes bytes which are no text: TensorFlow's Python loses the code.
+            raise invalid_argument(error.object.decode(errors="backslashreplace")) from error
         return {name: np.asarray(output) for name, output in found.items()}
 
     @contextmanager

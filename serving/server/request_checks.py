@@ -6,6 +6,7 @@ what running would find: dtypes and shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from serving.tensor_protos import array_of
+
+MAX_REPEATED: Final = 1 << 20
+"""Most elements of a tensor that repeats its last value: a few bytes can claim any shape."""
 
 MESSAGE_LIMIT: Final = 1024
 """TF-Serving cuts longer messages: they travel in a header of limited size."""
@@ -79,7 +83,7 @@ def check_inputs(inputs: Mapping[str, Any], signature: Any) -> dict[str, npt.NDA
                 f"{_braces(inputs)}, or default input alias set: {','.join(sorted(defaults))}"
             )
         try:
-            arrays[alias] = array_of((inputs if alias in inputs else defaults)[alias])
+            arrays[alias] = _read((inputs if alias in inputs else defaults)[alias])
         except (ValueError, MemoryError) as error:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
     used = arrays.keys() & set(inputs)
@@ -89,6 +93,14 @@ def check_inputs(inputs: Mapping[str, Any], signature: Any) -> dict[str, npt.NDA
             f"request input: {','.join(sorted(inputs))}"
         )
     return arrays
+
+
+def _read(proto: Any) -> npt.NDArray[Any]:
+    count = math.prod(dim.size for dim in proto.tensor_shape.dim)
+    # A value takes a byte at least.
+    if count > MAX_REPEATED and count > proto.ByteSize():
+        raise ValueError(f"{count} elements are more than {MAX_REPEATED}, and were not sent")
+    return array_of(proto)
 
 
 def check_output_filter(output_filter: Iterable[str], outputs: Mapping[str, Any]) -> list[str]:

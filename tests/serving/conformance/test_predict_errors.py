@@ -171,6 +171,13 @@ CASES = [
         BAD,
         re.compile("StringToNumberOp could not correctly convert string: tea"),
     ),
+    case(
+        "tensorflow/core/kernels/string_to_number_op.cc",
+        "what an op says of bytes that are no text",
+        predict(signature="parse", inputs={"text": [b"\xff\x84"]}),
+        BAD,
+        re.compile("StringToNumberOp could not correctly convert string: "),
+    ),
     # The order of the checks: of two wrongs the first is told.
     case(CORE, "no name before the label", predict(name="", label="l"), *NO_NAME),
     case(CORE, "the label before the model", predict(name=NO_MODEL, label="l"), *NO_LABEL),
