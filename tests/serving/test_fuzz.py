@@ -202,6 +202,8 @@ def draw(field: Any, random_: random.Random) -> Any:
 
 def disturb(message: Any, random_: random.Random) -> None:
     """Sets, empties or fills one field, somewhere in a message."""
+    if not message.DESCRIPTOR.fields:
+        return
     field = random_.choice(message.DESCRIPTOR.fields)
     value = getattr(message, field.name)
     if random_.random() < 0.1:
