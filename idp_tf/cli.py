@@ -13,11 +13,13 @@ import typer
 
 from idp_tf import IdpError, __version__
 from idp_tf.cli_options import (
+    CheckOption,
     ConfigFile,
     Data,
     Exported,
     Preset,
     PresetOption,
+    QuantizeOption,
     Rebuild,
     Seed,
     SetOption,
@@ -29,6 +31,7 @@ from idp_tf.cli_options import (
     Tune,
     Workdir,
 )
+from idp_tf.cli_query import query
 from idp_tf.errors import SettingsError, requires_extra
 from idp_tf.machine import restart_with_huge_pages, set_thread_counts
 
@@ -156,13 +159,40 @@ def evaluate(workdir: Workdir, rebuild: Rebuild = False) -> None:
 
 
 @app.command()
-def export(workdir: Workdir, system: Exported = None, rebuild: Rebuild = False) -> None:
+def export(
+    workdir: Workdir,
+    system: Exported = None,
+    quantize: QuantizeOption = None,
+    check: CheckOption = False,
+    rebuild: Rebuild = False,
+) -> None:
     """Stage 7: write the SavedModels that TF-Serving serves."""
     from idp_tf.workflow import stages
 
+    if check:
+        _check_exports(workdir, others=system is not None or quantize is not None or rebuild)
+        return
     with _old_run(workdir, rebuild) as opened:
-        config_file = stages.export(opened, system)
+        config_file = stages.export(opened, system, quantize.value if quantize else "float32")
     typer.echo(f"Serve them with: idp-tf serve --model_config_file {config_file} --port 8500")
+
+
+def _check_exports(workdir: Path, *, others: bool) -> None:
+    from idp_tf.workflow import stages
+
+    if others:
+        raise SettingsError(
+            "it checks what has been exported, and exports nothing",
+            where="--check",
+            remedy="export first, then --check alone",
+        )
+    with _old_run(workdir, False) as opened:
+        checks = stages.check_exports(opened)
+    from serving.export.check import format_checks
+
+    typer.echo(format_checks(checks))
+    if not all(check.good for check in checks):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -192,34 +222,7 @@ def serve(context: typer.Context) -> None:
     run_server(**flags)
 
 
-@app.command()
-def query(
-    items: Annotated[str, typer.Option(help="A history: item ids, oldest first, by commas.")],
-    address: Annotated[str, typer.Option(help="HOST:PORT of any TF-Serving.")] = "127.0.0.1:8500",
-    k: Annotated[int, typer.Option(help="How many recommendations.")] = 10,
-    model: Annotated[str, typer.Option(help="Name of the served model.")] = "recommender",
-    titles: Annotated[
-        Path | None,
-        typer.Option(help="Where titles are read: a workdir, or a table of item_id and title."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 10.0,
-) -> None:
-    """Ask a running server for recommendations."""
-    history = _names(items)
-    if not history:
-        raise SettingsError(f"--items is {items!r}, which names no item", remedy="--items ID1,ID2")
-    with requires_extra("serving", purpose="idp-tf query"):
-        from serving.query import format_json, print_table, read_titles
-        from serving.query import query as ask
-    from idp_tf.workflow.run import items_file
-
-    known = read_titles(items_file(titles)) if titles is not None else None
-    answer = ask(address, history, k, model=model, timeout=timeout)
-    if json:
-        typer.echo(format_json(history, answer, known))
-    else:
-        print_table(answer, known)
+app.command()(query)
 
 
 @app.command()

@@ -17,6 +17,13 @@ class Preset(StrEnum):
     paper = "paper"
 
 
+class Quantize(StrEnum):
+    """What item tables can be stored as beside float32."""
+
+    int8 = "int8"
+    bfloat16 = "bfloat16"
+
+
 class Strategy(StrEnum):
     """The strategies of ``idp_tf.strategy.STRATEGIES``."""
 
@@ -50,6 +57,18 @@ Exported = Annotated[
         help="Whose recommender: any system of the run but a floor. Else idp, idp-wo-encoder, "
         "sasrec, or the first other that was trained.",
     ),
+]
+CheckOption = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Export nothing; ask what has been exported in TensorFlow's C library, without "
+        "Python, and compare with the library. Needs cc.",
+    ),
+]
+QuantizeOption = Annotated[
+    Quantize | None,
+    typer.Option("--quantize", help="Hold the recommender's items in fewer bytes."),
 ]
 Rebuild = Annotated[
     bool, typer.Option("--rebuild", help="Make anew what other settings or data made.")

@@ -11,8 +11,15 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from idp_tf.errors import MissingDataError, ServingError
-from serving.client import DEFAULT_TIMEOUT, ServingClient, ServingClientError
+from idp_tf.errors import MissingDataError, ServingError, SettingsError
+from serving.client import (
+    COLD_START,
+    DEFAULT_TIMEOUT,
+    RECOMMENDER,
+    ServingClient,
+    ServingClientError,
+    Tls,
+)
 
 Recommendations = Sequence[tuple[str, float]]
 """(item id, score), best first."""
@@ -22,11 +29,15 @@ _COLUMNS: Final = ("item_id", "title")
 
 def query(
     address: str,
-    items: Sequence[str],
+    items: Sequence[str] = (),
     k: int = 10,
     *,
-    model: str = "recommender",
+    titles: Sequence[str] = (),
+    model: str | None = None,
+    exclude: Sequence[str] | None = None,
+    allowed: Sequence[str] | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    tls: Tls | None = None,
 ) -> list[tuple[str, float]]:
     """Recommendations for one history from any TF-Serving address.
 
@@ -34,15 +45,28 @@ def query(
         address: ``HOST:PORT``.
         items: The history's item ids, oldest first.
         k: How many.
-        model: ``recommender`` or ``recommender_scann``.
+        titles: Instead of ids the history's titles, for a ``cold_start`` model.
+        model: The served model; None is ``recommender``, or for titles ``cold_start``.
+        exclude: Item ids that are not wanted.
+        allowed: The only item ids that are; None allows all.
         timeout: Seconds that the answer may take.
+        tls: Certificates; None speaks plain text.
 
     Raises:
         ServingError: if there is no answer, or it is an error.
+        SettingsError: for titles with ``exclude`` or ``allowed``, which ``cold_start`` lacks.
     """
+    if titles and not (exclude is None and allowed is None):
+        raise SettingsError(
+            "a history of titles is answered over the whole catalogue",
+            remedy="leave out --exclude and --allowed, or give --items",
+        )
     try:
-        with ServingClient(address, timeout) as client:
-            return client.recommend([items], k, model)[0]
+        with ServingClient(address, timeout, tls=tls) as client:
+            if titles:
+                return client.cold_start([titles], k, model or COLD_START)[0]
+            wanted = {"exclude": exclude, "allowed": allowed}
+            return client.recommend([items], k, model or RECOMMENDER, **wanted)[0]
     except ServingClientError as error:
         # What follows the first line names nodes of the graph.
         message = error.message.splitlines()[0] if error.message else "no message"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from idp_tf.errors import ServingError
-from serving.tensor_protos import typed_proto
 
 SERVING_DEFAULT: Final = "serving_default"
 SERVE_TAG: Final = "serve"
@@ -24,6 +19,13 @@ EXTRA_FOLDER: Final = "assets.extra"
 
 WARMUP_FILE: Final = "tf_serving_warmup_requests"
 SIGNATURE_FILE: Final = "signature.json"
+README_FILE: Final = "README.md"
+BATCHING_FILE: Final = "batching_parameters.txt"
+
+PREDICT: Final = "tensorflow/serving/predict"
+
+_INIT_OP: Final = "__saved_model_init_op"
+"""TensorFlow's own entry among the signatures."""
 
 
 def list_versions(base_path: str | Path) -> list[int]:
@@ -33,47 +35,6 @@ def list_versions(base_path: str | Path) -> list[int]:
         return []
     names = (child.name for child in folder.iterdir() if child.is_dir())
     return sorted(int(name) for name in names if name.isascii() and name.isdigit())
-
-
-def write_saved_model(
-    base_path: str | Path,
-    function: Callable[..., Mapping[str, tf.Tensor]],
-    inputs: Sequence[tf.TensorSpec],
-    *,
-    resources: Sequence[Any] = (),
-    warmup: Sequence[Mapping[str, Any]] = (),
-    notes: Mapping[str, Any] | None = None,
-) -> Path:
-    """Writes a function as the next version under ``base_path``; it appears whole or not at all.
-
-    Only the variables that the function reads are saved, as plain ``tf.Variable``s. A Keras
-    object in the saved tree would be saved a second time by Keras, and served clones of its
-    variables would never be initialised.
-
-    Args:
-        base_path: The model's folder; its name is the model's name.
-        function: Takes the inputs by name, returns the outputs by name.
-        inputs: The signature's inputs, each with its name.
-        resources: What else must live as long as the function, such as look-up tables.
-        warmup: Requests (input name -> array) that TF-Serving replays when it loads the version.
-        notes: What ``signature.json`` holds besides the signature.
-
-    Returns:
-        The version's folder.
-    """
-    base = Path(base_path)
-    concrete = tf.function(function, input_signature=list(inputs)).get_concrete_function()
-    module = tf.Module()
-    module.read_variables = list(concrete.graph.variables)
-    module.resources = list(resources)
-    version = (list_versions(base) or [0])[-1] + 1
-    # The name is no integer, so that a server that looks now does not see a version in it.
-    fresh = base / f".{version}.tmp"
-    shutil.rmtree(fresh, ignore_errors=True)
-    tf.saved_model.save(module, str(fresh), signatures={SERVING_DEFAULT: concrete})
-    _write_extras(fresh, base.name, warmup, dict(notes or {}))
-    os.rename(fresh, base / str(version))
-    return base / str(version)
 
 
 def read_meta_graph(version_folder: str | Path) -> meta_graph_pb2.MetaGraphDef:
@@ -96,48 +57,32 @@ def read_meta_graph(version_folder: str | Path) -> meta_graph_pb2.MetaGraphDef:
 
 
 def describe_signature(version_folder: str | Path, key: str = SERVING_DEFAULT) -> dict[str, Any]:
-    """Inputs and outputs of a signature: dtype, shape (-1: any) and tensor name of each."""
+    """Method, inputs and outputs of a signature.
+
+    Of each input and output: dtype, shape (-1: any; None: of any rank) and tensor name.
+    """
     signature = read_meta_graph(version_folder).signature_def[key]
     return {
-        "signature": key,
+        "method": signature.method_name,
         "inputs": _describe(signature.inputs),
         "outputs": _describe(signature.outputs),
     }
+
+
+def describe_signatures(version_folder: str | Path) -> dict[str, dict[str, Any]]:
+    """Every signature by its key; see ``describe_signature``."""
+    keys = sorted(set(read_meta_graph(version_folder).signature_def) - {_INIT_OP})
+    return {key: describe_signature(version_folder, key) for key in keys}
 
 
 def _describe(tensors: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {
             "dtype": tf.dtypes.as_dtype(info.dtype).name,
-            "shape": [dim.size for dim in info.tensor_shape.dim],
+            "shape": None
+            if info.tensor_shape.unknown_rank
+            else [dim.size for dim in info.tensor_shape.dim],
             "tensor": info.name,
         }
         for name, info in sorted(tensors.items())
     }
-
-
-def _write_extras(
-    folder: Path, name: str, warmup: Sequence[Mapping[str, Any]], notes: dict[str, Any]
-) -> None:
-    extra = folder / EXTRA_FOLDER
-    extra.mkdir()
-    text = json.dumps({**describe_signature(folder), **notes}, indent=1, ensure_ascii=False)
-    (extra / SIGNATURE_FILE).write_text(text + "\n", encoding="utf-8")
-    if not warmup:
-        return
-    with tf.io.TFRecordWriter(str(extra / WARMUP_FILE)) as writer:
-        for request in warmup:
-            writer.write(_warmup_record(name, request))
-
-
-def _warmup_record(name: str, request: Mapping[str, Any]) -> bytes:
-    predict = predict_pb2.PredictRequest()
-    predict.model_spec.name = name
-    predict.model_spec.signature_name = SERVING_DEFAULT
-    for key, value in request.items():
-        predict.inputs[key].CopyFrom(typed_proto(value))
-    log = prediction_log_pb2.PredictionLog(
-        predict_log=prediction_log_pb2.PredictLog(request=predict)
-    )
-    record: bytes = log.SerializeToString()
-    return record

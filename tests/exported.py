@@ -9,25 +9,37 @@ from typing import Any
 import numpy as np
 
 from serving.server.loaded_model import LoadedModel
-from serving.tensor_protos import array_of, typed_proto
+from serving.tensor_protos import typed_proto
 
 Histories = Sequence[Sequence[str]]
 Answers = tuple[list[list[str]], np.ndarray]
+
+
+class Session:
+    """A version in a v1 Session, as servers have it, its requests read as theirs are."""
+
+    def __init__(self, version: Path):
+        self._model = LoadedModel(version, (1, 1))
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._model.close()
+
+    def ask(self, signature: str = "serving_default", **inputs: Any) -> dict[str, np.ndarray]:
+        """All outputs, by name."""
+        protos = {name: typed_proto(np.asarray(value)) for name, value in inputs.items()}
+        return self._model.run(signature, *self._model.read(signature, protos, ()))
 
 
 def served(version: Path, histories: Histories, k: int) -> Answers:
     """The exported graph's ids and scores, (histories, k), run in a v1 Session."""
     width = max(map(len, histories))
     rows = [[*history, *[""] * (width - len(history))] for history in histories]
-    loaded = LoadedModel(version, threads=1)
-    try:
-        outputs = loaded.predict(
-            "serving_default", {"item_ids": typed_proto(rows), "k": typed_proto(np.int32(k))}
-        )
-    finally:
-        loaded.close()
-    ids, scores = (array_of(outputs[name]) for name in ("item_ids", "scores"))
-    return [[name.decode() for name in row] for row in ids], scores
+    with Session(version) as session:
+        outputs = session.ask(item_ids=rows, k=np.int32(k))
+    return [[name.decode() for name in row] for row in outputs["item_ids"]], outputs["scores"]
 
 
 def in_process(model: Any, external_ids: Sequence[str], histories: Histories, k: int) -> Answers:

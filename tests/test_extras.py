@@ -53,14 +53,17 @@ def test_a_run_finds_it_missing_at_once(
 
 
 @pytest.mark.parametrize("package", ["tensorflow_serving", "grpc"])
-@pytest.mark.parametrize(
-    "arguments", [("serve", "--model_config_file", "models.config"), ("query", "--items", "a")]
-)
-def test_server_and_client_need_serving(
-    package: str, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_needs_serving(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     leave_out(package, monkeypatch)
-    assert_names_serving(invoke(*arguments), package)
+    assert_names_serving(invoke("serve", "--model_config_file", "models.config"), package)
+
+
+def test_the_client_needs_grpc_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = ("query", "--items", "a", "--address", "127.0.0.1:1")
+    leave_out("tensorflow_serving", monkeypatch)
+    assert "no server answers here" in invoke(*question).err
+    leave_out("grpc", monkeypatch)
+    assert_names_serving(invoke(*question), "grpc")
 
 
 @pytest.mark.parametrize("extra", ["encoder", "pipelines"])

@@ -189,6 +189,39 @@ class SequenceModel(tfrs.Model):
         """
         return self(item_ids, training=False)[:, -1]
 
+    def encode_vectors(self, vectors: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+        """User representations where histories are vectors of items, whatever gave them those.
+
+        With the vectors of ids it is ``encode_users`` of these ids. Items that no table holds
+        have vectors too, such as those of ``generate_embeddings``.
+
+        Args:
+            vectors: (batch, length, dim), padded on the left; ``length`` is at most
+                ``max_length``.
+            known: Where there is an item, (batch, length) bool.
+
+        Returns:
+            (batch, dim).
+
+        Raises:
+            SettingsError: if items have more to them than the vector of an id.
+        """
+        self._check_reads_ids_alone()
+        return self.encoded(*masked_vectors(vectors, known), training=False)[:, -1]
+
+    @property
+    def reads_ids_alone(self) -> bool:
+        """Whether the encoder reads of an item its row of ``item_vectors``, and nothing else."""
+        return isinstance(self.items, IdItems)
+
+    def _check_reads_ids_alone(self) -> None:
+        if not self.reads_ids_alone:
+            raise SettingsError(
+                f"{type(self).__name__} reads more of an item than the vector of its id",
+                where="encode_vectors",
+                remedy="take a system that reads ids alone, such as idp",
+            )
+
     def item_vectors(self, training: bool | None = None) -> tf.Tensor:
         """What user representations are multiplied with, (num_items + 1, dim); row 0 is padding.
 
@@ -343,6 +376,11 @@ def _several_steps(model: SequenceModel) -> Callable[[Any], dict[str, tf.Tensor]
         return model.get_metrics_result() | dict(zip(_LOSSES, losses, strict=True))
 
     return train
+
+
+def masked_vectors(vectors: tf.Tensor, known: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Vectors without whatever stands at padding, and ids that tell padding from items."""
+    return vectors * tf.cast(known, vectors.dtype)[..., None], tf.where(known, PAD_ID + 1, PAD_ID)
 
 
 class _PassingMean(tf_keras.metrics.Mean):

@@ -9,7 +9,7 @@ import tf_keras
 
 from idp_tf.data.schema import PAD_ID
 from idp_tf.layers import INITIAL_STDDEV, BidirectionalTransformer, ClozeMask, derive_seed
-from idp_tf.models.base import Batch
+from idp_tf.models.base import Batch, masked_vectors
 from idp_tf.models.transformer_model import TransformerModel
 
 
@@ -101,6 +101,17 @@ class BERT4Rec(TransformerModel):
         item_ids = self.checked(item_ids)
         mask = tf.fill([tf.shape(item_ids)[0], 1], tf.cast(self.mask_id, item_ids.dtype))
         return self(tf.concat([item_ids, mask], 1)[:, -self.max_length :], training=False)[:, -1]
+
+    def encode_vectors(self, vectors: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+        """See ``SequenceModel``; as in ``encode_users``, a mask comes after the last vector."""
+        self._check_reads_ids_alone()
+        vectors, item_ids = masked_vectors(vectors, known)
+        rows = tf.shape(item_ids)[0]
+        mask = tf.cast(self.encoder.mask_vector, vectors.dtype)
+        masks = tf.broadcast_to(mask, [rows, 1, self.embedding_dim])
+        vectors = tf.concat([vectors, masks], axis=1)[:, -self.max_length :]
+        item_ids = tf.concat([item_ids, tf.fill([rows, 1], self.mask_id)], axis=1)
+        return self.encoded(vectors, item_ids[:, -self.max_length :], training=False)[:, -1]
 
     def training_outputs(self, inputs: Batch, training: bool) -> tuple[tf.Tensor, Batch]:
         """Masks some of the items that are positives; the others are none any more."""

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from idp_tf.errors import SettingsError, requires_extra
-from idp_tf.retrieval import MIN_VECTORS, Method, build_index
 from idp_tf.systems import SYSTEMS, System
-from idp_tf.workflow.artifacts import read_json, write_json
+from idp_tf.workflow.export_titles import write_cold_starts, write_matchers
+from idp_tf.workflow.export_versions import (
+    enough_for_scann,
+    export_key,
+    is_exported,
+    log_export,
+    note_version,
+    warn_of_another,
+)
 from idp_tf.workflow.fine_tune import check_systems
 from idp_tf.workflow.making import load_recommender, made_artifact, models_of
-from idp_tf.workflow.match import load_matcher, matcher_artifact
 from idp_tf.workflow.needs import needs_matcher
-from idp_tf.workflow.prepare import load_sources, load_target
-from idp_tf.workflow.pretrain import load_pretrained
+from idp_tf.workflow.prepare import load_target
 from idp_tf.workflow.run import Run
 
-VERSIONS_FILE = "versions.json"
+if TYPE_CHECKING:
+    from serving.export import TableDtype
+
 _PREFERRED = ("idp", "idp-wo-encoder", "sasrec")
 
 _log = logging.getLogger(__name__)
@@ -38,8 +42,8 @@ def require_serving() -> None:
         import serving.saved_models  # noqa: F401
 
 
-def export(run: Run, slug: str | None = None) -> Path:
-    """Exports the recommender and, where there is one, the matcher, in exact and ScaNN form.
+def export(run: Run, slug: str | None = None, table: TableDtype = "float32") -> Path:
+    """Exports recommender and, where there can be, matcher and cold start, exact and with ScaNN.
 
     Too few items for ScaNN leave its form out, with a warning.
 
@@ -51,6 +55,7 @@ def export(run: Run, slug: str | None = None) -> Path:
         run: The run, its models made.
         slug: The recommender's system; by default the first of idp, idp-wo-encoder and sasrec
             that the run has trained, failing those the first other system that it has trained.
+        table: What the recommender's item vectors are stored as; see ``ItemTable``.
 
     Returns:
         ``export/models.config``.
@@ -66,8 +71,10 @@ def export(run: Run, slug: str | None = None) -> Path:
     system = _default_system(run) if slug is None else _named_system(run, slug)
     if system is None:
         raise _no_default(run)
-    _write_recommender(run, _export_folder(run), system)
-    _write_matchers(run, _export_folder(run))
+    folder = _export_folder(run)
+    _write_recommender(run, folder, system, table)
+    write_matchers(run, folder)
+    write_cold_starts(run, folder, system)
     return write_models_config(_export_folder(run))
 
 
@@ -89,7 +96,7 @@ def export_what_can_be(run: Run) -> None:
         require_serving()
         from serving.export import write_models_config
 
-        _write_matchers(run, _export_folder(run))
+        write_matchers(run, _export_folder(run))
         write_models_config(_export_folder(run))
 
 
@@ -99,67 +106,35 @@ def _export_folder(run: Run) -> Path:
     return folder
 
 
-def _write_recommender(run: Run, folder: Path, system: System) -> None:
+def recommender_key(run: Run, system: System, table: TableDtype) -> str:
+    """The key of an exported recommender."""
+    return export_key(made_artifact(run, system, run.settings.seed).key, table)
+
+
+def _write_recommender(run: Run, folder: Path, system: System, table: TableDtype) -> None:
     from serving.export import export_recommender
 
     target = load_target(run)
-    key = made_artifact(run, system, run.settings.seed).key
+    key = recommender_key(run, system, table)
     about = {"domain": target.name, "system": system.slug, "seed": run.settings.seed}
     model = None
     for name, scann in (("recommender", False), ("recommender_scann", True)):
-        if scann and not _enough_for_scann(name, target.num_items):
+        if scann and not enough_for_scann(name, target.num_items):
             continue
-        if not _is_exported(folder, name, key):
+        if not is_exported(folder, name, key):
             model = model or load_recommender(run, system, run.settings.seed)
-            _warn_of_another(folder, name, about)
-            _note_version(folder, name, key, about)
-            _log_export(
-                export_recommender(model, target.item_ids, folder, scann=scann, about=about)
+            warn_of_another(folder, name, about)
+            note_version(folder, name, key, {**about, "table": table})
+            version = export_recommender(
+                model,
+                target.item_ids,
+                folder,
+                scann=scann,
+                table=table,
+                sequences=target.sequences,
+                about=about,
             )
-
-
-def _write_matchers(run: Run, folder: Path) -> None:
-    if not needs_matcher(run):
-        return
-    _write_matcher(run, folder, "matcher", "exact")
-    if _enough_for_scann("matcher_scann", load_sources(run).num_items):
-        _write_matcher(run, folder, "matcher_scann", "scann")
-
-
-def _write_matcher(run: Run, folder: Path, name: str, method: Method) -> None:
-    from serving.export import export_matcher
-
-    settings = run.settings.transfer
-    key = f"{matcher_artifact(run).key}-{settings.model_dump_json()}"
-    if _is_exported(folder, name, key):
-        return
-    encoder, vectors = load_matcher(run)
-    index = build_index(np.asarray(vectors), method, k=settings.top_m)
-    embeddings = load_pretrained(run).item_vectors().numpy()[1:]
-    source_ids = load_sources(run).external_ids
-    _note_version(folder, name, key)
-    _log_export(
-        export_matcher(
-            encoder,
-            index,
-            embeddings,
-            source_ids,
-            folder,
-            top_m=settings.top_m,
-            norm=settings.norm,
-        )
-    )
-
-
-def _enough_for_scann(name: str, num_items: int) -> bool:
-    if num_items < MIN_VECTORS:
-        _log.warning(
-            "%s is not exported: ScaNN needs at least %d items, here are %d",
-            name,
-            MIN_VECTORS,
-            num_items,
-        )
-    return num_items >= MIN_VECTORS
+            log_export(version)
 
 
 def _default_system(run: Run) -> System | None:
@@ -194,55 +169,3 @@ def _how_to_export(run: Run) -> str:
     if slugs:
         return f"idp-tf export --system with one of {', '.join(slugs)}, or add others to systems"
     return "add idp, or sasrec, to systems"
-
-
-def _is_exported(folder: Path, name: str, key: str) -> bool:
-    known = _noted_versions(folder).get(name)
-    if known is None or known["key"] != key:
-        return False
-    whole = (folder / name / known["version"] / "saved_model.pb").is_file()
-    if whole:
-        _log.info("export of %s: version %s is reused", name, known["version"])
-    return whole
-
-
-def _warn_of_another(folder: Path, name: str, about: Mapping[str, Any]) -> None:
-    latest = _noted_versions(folder).get(name, {})
-    for what in ("domain", "system"):
-        if latest.get(what, about[what]) != about[what]:
-            _log.warning(
-                "%s: the latest version, from which servers answer, becomes one of %s; version %s "
-                "is of %s",
-                name,
-                about[what],
-                latest["version"],
-                latest[what],
-            )
-
-
-def _note_version(
-    folder: Path, name: str, key: str, about: Mapping[str, Any] | None = None
-) -> None:
-    """Notes of what the next version will be made.
-
-    Before it is written, and it appears by a rename: a kill between the two leaves a note
-    of a version that is not there, which is written again under the same number. Noted
-    afterwards, a version that was whole would be written a second time.
-    """
-    from serving.saved_models import list_versions
-
-    versions = _noted_versions(folder)
-    coming = max(list_versions(folder / name), default=0) + 1
-    versions[name] = {"key": key, "version": str(coming), **(about or {})}
-    write_json(folder / VERSIONS_FILE, versions)
-
-
-def _noted_versions(folder: Path) -> dict[str, dict[str, Any]]:
-    """What each model's latest version was made of, by the model's name."""
-    file = folder / VERSIONS_FILE
-    found: dict[str, dict[str, Any]] = read_json(file) if file.is_file() else {}
-    return found
-
-
-def _log_export(version: Path) -> None:
-    _log.info("exported %s, version %s", version.parent.name, version.name)

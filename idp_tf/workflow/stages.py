@@ -1,5 +1,6 @@
 """The stages of a run, in their order."""
 
+from idp_tf.workflow.check_exports import check_exports
 from idp_tf.workflow.evaluate import evaluate_all
 from idp_tf.workflow.export import export, export_what_can_be
 from idp_tf.workflow.making import make_systems
@@ -10,6 +11,7 @@ from idp_tf.workflow.report import write_report
 from idp_tf.workflow.transfer import transfer
 
 __all__ = [
+    "check_exports",
     "evaluate_all",
     "export",
     "export_what_can_be",

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
-from idp_tf.data.schema import PAD_ID, IdMap
+from idp_tf.data.schema import IdMap
+from idp_tf.data.sequences import Sequences
 from idp_tf.errors import ServingError
-from serving.export.ranking import Ranker, exact_ranker, scann_ranker
-from serving.saved_models import write_saved_model
+from serving.export.catalogue import Catalogue
+from serving.export.examples import EXAMPLES, example_signature, example_views
+from serving.export.item_table import ItemTable, TableDtype
+from serving.export.parts import Parts, Recommends, user_encoder
+from serving.export.quantisation import quantisation_notes
+from serving.export.ranking import exact_ranker, scann_ranker
+from serving.export.recommender_signatures import recommender_signatures
+from serving.export.saving import texts_digest, write_saved_model
 
 RECOMMENDER: Final = "recommender"
 RECOMMENDER_SCANN: Final = "recommender_scann"
 
-_INPUTS: Final = (
-    tf.TensorSpec((None, None), tf.string, name="item_ids"),
-    tf.TensorSpec((), tf.int32, name="k"),
+_ABOUT: Final = (
+    "Histories of item ids in, the best items that are not in them out. Unknown ids are skipped."
 )
-
-
-class Recommends(Protocol):
-    """What an export needs of a model; every ``SequenceModel`` has it."""
-
-    max_length: int
-    num_items: int
-
-    def encode_users(self, item_ids: Any) -> Any:
-        """(batch, length) int32, padded on the left -> (batch, dim)."""
-
-    def item_vectors(self) -> Any:
-        """(num_items + 1, dim); row 0 is padding."""
 
 
 def export_recommender(
@@ -43,26 +35,47 @@ def export_recommender(
     folder: str | Path,
     *,
     scann: bool = False,
+    table: TableDtype = "float32",
+    sequences: Sequences | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the next version of ``recommender``, or of ``recommender_scann``, under ``folder``.
 
     The signature ``serving_default`` takes ``item_ids`` (batch, length) string, oldest
-    first, with "" as padding anywhere, and ``k``, a scalar int32. It gives ``item_ids``
+    first, with "" as padding anywhere, and ``k`` int32. It gives ``item_ids``
     (batch, k) string and ``scores`` (batch, k) float32, best first, and ``num_known``
     (batch,) int32. Unknown ids are skipped. Every known id of the history is left out of
     the answer; the last ``max_length`` of them are read by the encoder. Where fewer than
     ``k`` items are left, the tail is "" with the score -inf. Equal scores: the item that
     stands first in ``item_ids`` comes first.
 
+    ``k`` is a scalar, or (batch,): one for each row, which TF-Serving's batching needs.
+    The answer is as wide as the greatest of them. With a scalar, a ``k`` that is no number
+    of items and a row without a known id are errors; for each row they are not, as one row
+    must not fail others of its batch: ``k`` is cut to the catalogue, and that row is "".
+
+    The signature ``recommend`` takes ``exclude_item_ids`` (batch, any), which are left out
+    too, and ``allowed_item_ids`` (batch or 1, any) besides, a shop's stock: where a row names
+    any, unknown ones too, only items that it names are given. ``score`` takes ``item_ids`` and
+    ``candidate_item_ids`` (batch, any) and gives their ``scores`` of the same shape, those of
+    the history too; -inf for "", unknown candidates, and rows without a known id.
+
+    ``classify`` and ``regress`` read tf.Examples, for the RPCs of these names and
+    MultiInference: ``item_ids``, and ``k`` (10 if it is not given) or ``candidate_item_id``.
+
     The ScaNN form answers from an approximate index with the same exact scores, and only
-    loads where ScaNN's ops are; a stock TF-Serving takes the exact form.
+    loads where ScaNN's ops are; a stock TF-Serving takes the exact form. A row that allows a
+    part of the catalogue is answered exactly.
 
     Args:
         model: A ``SequenceModel``.
         item_ids: External ids of the model's items 1 … num_items.
         folder: The export folder, ``<folder>/<name>/<version>/`` is made.
         scann: Which of the two forms.
+        table: What the item vectors are stored as; see ``ItemTable``. A history is read from
+            the same table where the model reads ids alone.
+        sequences: Users of the domain, over whom ``signature.json`` tells how much of the top
+            10 a quantised table keeps (``overlap_at_10``).
         about: What ``signature.json`` says of the model besides, such as its domain.
 
     Returns:
@@ -72,29 +85,37 @@ def export_recommender(
         ServingError: if ids and model do not fit, or a vector is not finite.
         SettingsError: if there are too few items for ScaNN.
     """
-    vectors = _item_vectors(model, item_ids)
-    ranker = scann_ranker(vectors) if scann else exact_ranker(vectors)
-    function, resources = _build_function(model, item_ids.external_ids, ranker)
-    first = item_ids.external_ids[0]
+    vectors = checked_vectors(model, item_ids)
+    items, catalogue = ItemTable(vectors, table), Catalogue(item_ids.external_ids)
+    rank = scann_ranker(items, vectors) if scann else exact_ranker(items)
+    parts = Parts(user_encoder(model, items), model.max_length, catalogue, items, rank)
+    example = item_ids.external_ids[0]
     return write_saved_model(
         Path(folder) / (RECOMMENDER_SCANN if scann else RECOMMENDER),
-        function,
-        _INPUTS,
-        resources=resources,
-        warmup=[
-            {"item_ids": [[first]], "k": np.int32(1)},
-            {"item_ids": [[first, ""], ["", first]], "k": np.int32(min(10, model.num_items))},
-        ],
+        {
+            **recommender_signatures(parts, example),
+            EXAMPLES: example_signature(parts, example),
+        },
+        views=example_views(parts, example),
+        about=_ABOUT,
+        resources=catalogue.resources,
         notes={
             **(about or {}),
             "num_items": model.num_items,
             "max_length": model.max_length,
             "retrieval": "scann" if scann else "exact",
+            **quantisation_notes(model, vectors, items, sequences),
+            "item_ids_sha256": texts_digest(item_ids.external_ids),
         },
     )
 
 
-def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:
+def checked_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:
+    """A model's item vectors, (num_items, dim), after checks that they are those of the ids.
+
+    Raises:
+        ServingError: if they are not, or one is not finite.
+    """
     vectors = np.asarray(model.item_vectors(), np.float32)[1:]
     if not len(vectors) == model.num_items == item_ids.size:
         raise ServingError(
@@ -108,73 +129,3 @@ def _item_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]
             "an item vector holds NaN or infinity", remedy="train again with a lower learning rate"
         )
     return vectors
-
-
-def _build_function(
-    model: Recommends, external_ids: list[str], ranker: Ranker
-) -> tuple[Callable[..., dict[str, tf.Tensor]], list[Any]]:
-    num_items, max_length = model.num_items, model.max_length
-    table = tf.lookup.StaticHashTable(
-        tf.lookup.KeyValueTensorInitializer(
-            tf.constant(external_ids), tf.range(1, num_items + 1, dtype=tf.int32)
-        ),
-        default_value=PAD_ID,
-    )
-
-    def recommend(item_ids: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
-        history = table.lookup(item_ids)
-        num_known = tf.math.count_nonzero(history, axis=1, dtype=tf.int32)
-        with tf.control_dependencies([_check_k(k, num_items), _check_known(num_known)]):
-            k = tf.identity(k)
-            history = tf.identity(history)
-        users = model.encode_users(last_known(history, max_length))
-        scores, rows = ranker(users, history, k)
-        # Row 0 of the names stands for "no item".
-        names = tf.gather(tf.constant(["", *external_ids]), rows + 1)
-        return {
-            "item_ids": tf.where(tf.math.is_finite(scores), names, ""),
-            "scores": scores,
-            "num_known": num_known,
-        }
-
-    return recommend, [table]
-
-
-def last_known(history: tf.Tensor, max_length: int) -> tf.Tensor:
-    """The last ``max_length`` known ids of each row in their order, padded on the left.
-
-    Args:
-        history: Internal ids, 0 where there is none, anywhere in the row; (batch, length).
-        max_length: The width of the answer.
-
-    Returns:
-        Shape (batch, max_length), int32.
-    """
-    # A stable sort by "known" moves the gaps to the front and keeps the order.
-    order = tf.argsort(tf.cast(history != PAD_ID, tf.int32), axis=1, stable=True)
-    packed = tf.gather(history, order, batch_dims=1)
-    padded = tf.pad(packed, [[0, 0], [max_length, 0]], constant_values=PAD_ID)
-    return tf.ensure_shape(padded[:, -max_length:], (None, max_length))
-
-
-def _check_k(k: tf.Tensor, num_items: int) -> tf.Operation:
-    message = tf.strings.join(
-        [f"k must be between 1 and {num_items}, got ", tf.strings.as_string(k)]
-    )
-    return tf.debugging.Assert((k >= 1) & (k <= num_items), [message])
-
-
-def _check_known(num_known: tf.Tensor) -> tf.Operation:
-    unknown = num_known < 1
-    # The 0 at the end is for a batch of no rows, over which there is no argmax.
-    flags = tf.concat([tf.cast(unknown, tf.int32), [0]], axis=0)
-    row = tf.argmax(flags, output_type=tf.int32)
-    message = tf.strings.join(
-        [
-            "row ",
-            tf.strings.as_string(row),
-            " of item_ids holds no known item id; send at least one id of the catalogue in "
-            "every row, or recommend by other means to users without a history",
-        ]
-    )
-    return tf.debugging.Assert(~tf.reduce_any(unknown), [message])

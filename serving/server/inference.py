@@ -6,6 +6,7 @@ Each follows the TF-Serving source that it names, and raises ``RequestError`` as
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -80,10 +81,13 @@ class ServedModel:
     Args:
         core: What runs it.
         model: The version.
+        deadline: When time is up, in ``time.monotonic``'s seconds: a session that runs for one
+            request is broken off then. A batch is not, since it runs for others, too.
     """
 
     core: ServerCore
     model: LoadedModel
+    deadline: float | None = None
 
     @property
     def signatures(self) -> Mapping[str, Any]:
@@ -97,8 +101,17 @@ class ServedModel:
         if self.core.batcher is not None:
             return await self.core.batcher.run(self.model, signature_key, arrays, outputs)
         return await asyncio.get_running_loop().run_in_executor(
-            self.core.executor, self.model.run, signature_key, arrays, outputs
+            self.core.executor, self._run_in_time, signature_key, arrays, outputs
         )
+
+    def _run_in_time(
+        self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
+        if self.deadline is None:
+            return self.model.run(signature_key, arrays, outputs)
+        if (left := self.deadline - time.monotonic()) <= 0:
+            raise _too_late()
+        return self.model.run(signature_key, arrays, outputs, left)
 
 
 async def predict(core: ServerCore, request: Any, timeout: float | None = None) -> Any:
@@ -119,7 +132,7 @@ async def predict(core: ServerCore, request: Any, timeout: float | None = None) 
     key = spec.signature_name or SERVING_DEFAULT
     with core.manager.acquire(spec) as (version, model):
         arrays, wanted = model.read(key, request.inputs, request.output_filter)
-        served = ServedModel(core, model)
+        served = ServedModel(core, model, _deadline(timeout))
         outputs = await core.in_time(lambda: served.run(key, arrays, wanted), timeout)
     response = predict_pb2.PredictResponse(model_spec=_resolved(spec, version))
     for name, array in outputs.items():
@@ -229,7 +242,7 @@ async def _over_examples(
 ) -> tuple[int, T]:
     """The version that a method of ``examples`` ran on, and what it gave."""
     with core.manager.acquire(spec) as (version, model):
-        served = ServedModel(core, model)
+        served = ServedModel(core, model, _deadline(timeout))
         return version, await core.in_time(
             lambda: method(served, request, check_method=core.check_method), timeout
         )
@@ -242,6 +255,10 @@ def _resolved(spec: Any, version: int) -> Any:
     )
     resolved.version.value = version
     return resolved
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
 
 
 def _too_late() -> RequestError:

@@ -135,6 +135,7 @@ class LoadedModel:
         signature_name: str,
         arrays: Mapping[str, npt.NDArray[Any]],
         outputs: Iterable[str],
+        timeout: float | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
         """Runs a signature; several threads may at once.
 
@@ -142,18 +143,19 @@ class LoadedModel:
             signature_name: The signature's key; "" means ``serving_default``.
             arrays: Every input of the signature, its type checked: a Session would cast it.
             outputs: Names of outputs.
+            timeout: Seconds that the session may run, or None; what runs longer is broken off.
 
         Returns:
             Output name -> array.
 
         Raises:
-            RequestError: what an op says.
+            RequestError: what an op says, or DEADLINE_EXCEEDED.
         """
         signature = self.find_signature(signature_name)
         fetches = {name: signature.outputs[name].name for name in outputs}
         feeds = {signature.inputs[name].name: array for name, array in arrays.items()}
         with self._counted():
-            return self._run(fetches, feeds)
+            return self._run(fetches, feeds, timeout)
 
     def find_signature(self, name: str) -> Any:
         """The signature of that key; "" means ``serving_default``."""
@@ -174,10 +176,17 @@ class LoadedModel:
         self._session.close()
 
     def _run(
-        self, fetches: Mapping[str, str], feeds: Mapping[str, npt.NDArray[Any]]
+        self,
+        fetches: Mapping[str, str],
+        feeds: Mapping[str, npt.NDArray[Any]],
+        timeout: float | None,
     ) -> dict[str, npt.NDArray[Any]]:
+        options = None
+        if timeout is not None:
+            # To TensorFlow 0 is no limit.
+            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1_000)))
         try:
-            found = self._session.run(fetches, feeds)
+            found = self._session.run(fetches, feeds, options)
         except tf.errors.OpError as error:
             raise run_error(error) from error
         except UnicodeDecodeError as error:

@@ -194,6 +194,19 @@ def test_the_future_changes_nothing_where_a_model_is_causal(model, history):
     np.testing.assert_allclose(before[:, -1], model.encode_users(history), atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [LENGTH, LENGTH - 2])
+def test_vectors_of_ids_are_read_as_the_ids(model, history, width):
+    ids = np.asarray(history)[:, -width:]
+    if not isinstance(model.items, IdItems):
+        with pytest.raises(SettingsError, match="more of an item than the vector of its id"):
+            model.encode_vectors(tf.zeros([*ids.shape, DIM]), tf.constant(ids != 0))
+        return
+    table = model.items.table().numpy()
+    table[0] = 7.0  # whatever stands at padding, nothing of it is read
+    read = model.encode_vectors(tf.constant(table[ids]), tf.constant(ids != 0))
+    np.testing.assert_allclose(read, model.encode_users(ids), atol=1e-5)
+
+
 def test_order_matters(model, history):
     assert np.abs(model.encode_users(history) - model.encode_users(history[:, ::-1])).max() > 1e-4
 

@@ -27,7 +27,14 @@ from idp_tf.models import SASRec
 from idp_tf.retrieval import Index, build_index
 from idp_tf.text import TextEncoder
 from serving.client import ServingClient
-from serving.export import export_matcher, export_recommender, write_models_config
+from serving.export import (
+    SourceItems,
+    TitleMatcher,
+    export_cold_start,
+    export_matcher,
+    export_recommender,
+    write_models_config,
+)
 from serving.server import ModelServer
 from serving.server.loaded_model import LoadedModel
 
@@ -109,9 +116,15 @@ def source_ids() -> list[str]:
 
 
 @pytest.fixture(scope="session")
+def source_items(source_ids: list[str], source_titles: list[str]) -> SourceItems:
+    """What answers call them."""
+    return SourceItems(source_ids, source_titles, [name.split(":")[0] for name in source_ids])
+
+
+@pytest.fixture(scope="session")
 def source_embeddings() -> np.ndarray:
     """Pre-trained ID embeddings of the source items."""
-    return np.random.default_rng(7).normal(size=(NUM_SOURCES, 6)).astype(np.float32)
+    return np.random.default_rng(7).normal(size=(NUM_SOURCES, 8)).astype(np.float32)
 
 
 @pytest.fixture(scope="session")
@@ -131,17 +144,19 @@ def exports(
     encoder: TextEncoder,
     indexes: dict[str, Index],
     source_embeddings: np.ndarray,
-    source_ids: list[str],
+    source_items: SourceItems,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """An export folder with the four models and models.config."""
+    """An export folder with recommender, matcher and cold start in both forms, models.config."""
     folder = tmp_path_factory.mktemp("export")
     export_recommender(sequence_model, item_ids, folder)
     export_recommender(sequence_model, item_ids, folder, scann=True)
     for index in indexes.values():
         export_matcher(
-            encoder, index, source_embeddings, source_ids, folder, top_m=TOP_M, norm="matches"
+            encoder, index, source_embeddings, source_items, folder, top_m=TOP_M, norm="matches"
         )
+        matcher = TitleMatcher(encoder, index, source_embeddings, TOP_M, "matches")
+        export_cold_start(matcher, sequence_model, item_ids, folder)
     write_models_config(folder)
     return folder
 

@@ -162,13 +162,13 @@ class Gate:
         self._run = run
         self._opened = threading.Event()
 
-    def run(self, model: LoadedModel, fetches: Any, feeds: Any) -> Any:
+    def run(self, model: LoadedModel, fetches: Any, feeds: Any, timeout: float | None) -> Any:
         """In the place of ``LoadedModel._run``."""
         (x,) = feeds.values()
         self.seen.append(float(x[0]))
         if self.seen[-1] == self.HELD:
             assert self._opened.wait(2 * PATIENCE)
-        return self._run(model, fetches, feeds)
+        return self._run(model, fetches, feeds, timeout)
 
     @property
     def is_open(self) -> bool:

@@ -158,11 +158,6 @@ CASES: dict[str, tuple[Spoil, str, str]] = {
         BAD,
         "Expects arg[0] to be string but int32 is provided",
     ),
-    "k as a vector": (
-        set_k(np.array([3], np.int32)),
-        BAD,
-        "input k has the shape (1,), but the signature wants ()",
-    ),
     "ids as a vector": (
         set_items(["item-1"]),
         BAD,

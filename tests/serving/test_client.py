@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import ast
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import serving.client
-import serving.tensor_protos
-from serving.client import ServingClient, ServingClientError, VersionStatus
+from serving.client import (
+    AsyncServingClient,
+    ModelSpec,
+    ServingClient,
+    ServingClientError,
+    VersionStatus,
+)
 
 
 @pytest.fixture
@@ -83,6 +86,11 @@ def test_a_k_beyond_32_bits(client: ServingClient) -> None:
         client.recommend([["item-1"]], 2**31)
 
 
+def test_a_k_that_is_no_whole_number(client: ServingClient) -> None:
+    with pytest.raises(ServingClientError, match="k is 2.5, which is no whole number"):
+        client.recommend([["item-1"]], 2.5)  # type: ignore[arg-type]
+
+
 def test_inputs_that_are_no_tensor(client: ServingClient) -> None:
     with pytest.raises(ServingClientError, match="input item_ids"):
         client.predict("recommender", {"item_ids": [["a"], ["b", "c"]], "k": np.int32(1)})
@@ -98,19 +106,16 @@ def test_status_and_metadata(client: ServingClient) -> None:
     assert signature["outputs"]["scores"] == {"dtype": "DT_FLOAT", "shape": [-1, -1]}
 
 
-@pytest.mark.parametrize("module", [serving.client, serving.tensor_protos])
-def test_nothing_of_idp_tf_is_imported(module: object) -> None:
-    tree = ast.parse(Path(str(module.__file__)).read_text())  # type: ignore[attr-defined]
-    names = [
-        name
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    ]
-    assert names
-    assert not [name for name in names if name.split(".")[0] == "idp_tf"]
+def test_a_version_and_a_label() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        ModelSpec("m", 1, "stable")
+
+
+def test_asyncio_gives_the_same(client: ServingClient) -> None:
+    histories = [["item-1"], ["item-2", "item-3", "item-4"]]
+
+    async def ask() -> list[list[tuple[str, float]]]:
+        async with AsyncServingClient(client.address, timeout=30) as asking:
+            return await asking.recommend(histories, 4)
+
+    assert asyncio.run(ask()) == client.recommend(histories, 4)

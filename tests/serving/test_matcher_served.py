@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from idp_tf.text import TextEncoder
 from idp_tf.transfer.generate import find_untitled, generate_embeddings
 from idp_tf.transfer.initializer import MatchedEmbeddings
 from serving.client import ServingClient
-from serving.export import export_matcher
+from serving.export import SourceItems, export_matcher
 from serving.export.ranking import match_ranker
 
 MODELS = ("matcher", "matcher_scann")
@@ -125,20 +126,37 @@ def test_scann_is_answered_exactly_where_it_finds_too_few() -> None:
     )
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_matches_have_titles_and_domains(
+    client: ServingClient, source_ids: list[str], source_titles: list[str], model: str
+) -> None:
+    outputs = client.predict(model, {"titles": np.array(["green tea", ""], dtype=object)})
+    found = [name.decode() for name in outputs["source_item_ids"][0]]
+    titles = [source_titles[source_ids.index(name)] for name in found]
+    assert titles[0] == "green tea"
+    assert [title.decode() for title in outputs["source_titles"][0]] == titles
+    domains = [name.partition(":")[0] for name in found]
+    assert [name.decode() for name in outputs["source_domains"][0]] == domains
+    for name in ("source_titles", "source_domains"):
+        assert outputs[name][1].tolist() == [b""] * TOP_M
+
+
 def test_what_does_not_fit(
     encoder: TextEncoder,
     indexes: dict[str, Index],
-    source_ids: list[str],
+    source_items: SourceItems,
     source_embeddings: np.ndarray,
     tmp_path: Path,
 ) -> None:
-    index = indexes["matcher"]
-    with pytest.raises(ServingError, match="50 source item ids, 49 embeddings and 50 indexed"):
-        export_matcher(
-            encoder, index, source_embeddings[1:], source_ids, tmp_path, top_m=2, norm="none"
-        )
+    def export(items: SourceItems, embeddings: np.ndarray, top_m: int) -> None:
+        index = indexes["matcher"]
+        export_matcher(encoder, index, embeddings, items, tmp_path, top_m=top_m, norm="none")
+
+    with pytest.raises(ServingError, match="49 of them for 50 indexed titles"):
+        export(source_items, source_embeddings[1:], 2)
+    fewer = dataclasses.replace(source_items, titles=source_items.titles[1:])
+    with pytest.raises(ServingError, match="source_items.titles"):
+        export(fewer, source_embeddings, 2)
     with pytest.raises(SettingsError, match="only 50 vectors"):
-        export_matcher(
-            encoder, index, source_embeddings, source_ids, tmp_path, top_m=51, norm="none"
-        )
+        export(source_items, source_embeddings, 51)
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from idp_tf.data.schema import IdMap
 from serving.client import ServingClient, ServingClientError
-from serving.export.ranking import exact_ranker, scann_ranker
-from serving.export.recommender import last_known
+from serving.export.item_table import ItemTable
+from serving.export.ranking import Ranker, exact_ranker, scann_ranker
+from serving.export.requests import last_known
 
 Expect = Callable[[Sequence[str], int], list[tuple[str, float]]]
 MODELS = ("recommender", "recommender_scann")
@@ -114,6 +115,49 @@ def test_requests_that_cannot_be_met(
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_k_for_each_row(client: ServingClient, expect: Expect, model: str) -> None:
+    """What batching needs: each row as if it were alone, the answer as wide as the widest."""
+    histories = list(HISTORIES.values())
+    width = max(map(len, histories))
+    rows = [row + [""] * (width - len(row)) for row in histories]
+    asked = np.array([3, 7, 1, 5, 2], np.int32)
+    outputs = client.predict(model, {"item_ids": rows, "k": asked})
+    assert outputs["item_ids"].shape == outputs["scores"].shape == (5, 7)
+    for history, k, names, scores in zip(
+        histories, asked, outputs["item_ids"], outputs["scores"], strict=True
+    ):
+        answer = [(name.decode(), float(score)) for name, score in zip(names, scores, strict=True)]
+        assert_same(answer[:k], expect(history, k))
+        assert answer[k:] == [("", -np.inf)] * (7 - k)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_that_cannot_be_met_spoils_no_other(
+    client: ServingClient, expect: Expect, model: str
+) -> None:
+    """Where each row has its k, rows are other people's requests."""
+    rows = [["item-3", ""], ["nobody", ""], ["item-5", "item-9"], ["item-1", ""]]
+    k = np.array([2, 4, -3, NUM_ITEMS + 9], np.int32)
+    outputs = client.predict(model, {"item_ids": rows, "k": k})
+    assert outputs["num_known"].tolist() == [1, 0, 2, 1]
+    assert outputs["item_ids"].shape == (4, NUM_ITEMS)
+    first = [
+        (n.decode(), float(s))
+        for n, s in zip(outputs["item_ids"][0], outputs["scores"][0], strict=True)
+    ]
+    assert_same(first[:2], expect(rows[0], 2))
+    assert set(outputs["item_ids"][1:3].ravel()) == {b""}
+    assert np.isneginf(outputs["scores"][1:3]).all()
+    assert np.isfinite(outputs["scores"][3]).sum() == NUM_ITEMS - 1
+
+
+@pytest.mark.parametrize("k", [[2, 2], [2, 2, 2, 2], [[2], [2], [2]]])
+def test_k_that_fits_no_rows(client: ServingClient, k: list[int]) -> None:
+    with pytest.raises(ServingClientError, match="one number, or one for each row"):
+        client.predict("recommender", {"item_ids": [["item-1"]] * 3, "k": np.array(k, np.int32)})
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.integers(1, 6).flatmap(
@@ -132,7 +176,15 @@ def test_last_known_packs_to_the_right(rows: list[list[int]], max_length: int) -
     assert packed.numpy().tolist() == expected
 
 
-@pytest.mark.parametrize("build", [exact_ranker, scann_ranker])
+def exact(vectors: np.ndarray) -> Ranker:
+    return exact_ranker(ItemTable(vectors))
+
+
+def scann(vectors: np.ndarray) -> Ranker:
+    return scann_ranker(ItemTable(vectors), vectors)
+
+
+@pytest.mark.parametrize("build", [exact, scann])
 def test_equal_scores_come_in_the_order_of_the_rows(build: Callable[..., Any]) -> None:
     """40 vectors of small integers, each in five places: products are exact, so all tie."""
     rng = np.random.default_rng(4)
@@ -156,8 +208,8 @@ def test_scann_answers_exactly_where_it_finds_too_few(many_vectors: np.ndarray) 
     users = tf.constant(many_vectors[:2])
     seen = tf.constant([[3, 0], [4, 9]])
     k = len(many_vectors)
-    exact_scores, exact_rows = exact_ranker(many_vectors)(users, seen, tf.constant(k))
-    scores, rows = scann_ranker(many_vectors)(users, seen, tf.constant(k))
+    exact_scores, exact_rows = exact(many_vectors)(users, seen, tf.constant(k))
+    scores, rows = scann(many_vectors)(users, seen, tf.constant(k))
     np.testing.assert_array_equal(rows[:, : k - 2], exact_rows[:, : k - 2])
     np.testing.assert_allclose(scores[:, : k - 2], exact_scores[:, : k - 2], atol=1e-5)
 
@@ -165,9 +217,7 @@ def test_scann_answers_exactly_where_it_finds_too_few(many_vectors: np.ndarray) 
 def test_scann_finds_nearly_all_with_exact_scores(many_vectors: np.ndarray) -> None:
     queries = np.random.default_rng(2).normal(size=(64, 8)).astype(np.float32)
     seen = np.tile(np.arange(1, 31, dtype=np.int32), (64, 1))
-    scores, rows = scann_ranker(many_vectors)(
-        tf.constant(queries), tf.constant(seen), tf.constant(10)
-    )
+    scores, rows = scann(many_vectors)(tf.constant(queries), tf.constant(seen), tf.constant(10))
     products = queries @ many_vectors.T
     np.testing.assert_allclose(
         scores, np.take_along_axis(products, rows.numpy(), axis=1), atol=1e-5

@@ -20,6 +20,7 @@ from idp_tf.errors import ServingError
 from serving.server import ModelServer
 from serving.server.loaded_model import LoadedModel
 from serving.server.private_protos import HealthCheckRequest, HealthCheckResponse
+from serving.server.request_checks import RequestError
 from serving.tensor_protos import typed_proto
 
 Launch = Callable[..., Caller]
@@ -34,6 +35,26 @@ def test_what_waits_until_its_deadline_is_never_run(launch: Launch, gate: Gate) 
     assert list(running.result().outputs["y"].float_val) == [2.0]
     assert caller.answering() == 1
     assert gate.seen == [1.0, 3.0]
+
+
+def test_a_session_that_runs_too_long_is_broken_off(
+    doubler: Path, tmp_path: Path, launch: Launch
+) -> None:
+    """``run_options.set_timeout_in_ms`` in ``model_servers/prediction_service_impl.cc``."""
+    caller = launch(grpc_max_threads=1)
+    never = caller.request(file=tmp_path / "never")
+    for _ in range(2):
+        code, _ = failure(lambda: caller.prediction.Predict(never, timeout=0.3))
+        assert code == "DEADLINE_EXCEEDED"
+    # The one thread is free again.
+    assert caller.answering() == 1
+    arrays = {
+        "x": np.ones(1, np.float32),
+        "file": np.array(str(tmp_path / "never").encode(), object),
+    }
+    with pytest.raises(RequestError) as caught:
+        LoadedModel(doubler, (1, 1)).run("wait", arrays, ["y"], timeout=0.1)
+    assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def test_what_is_cancelled_while_it_waits_is_never_run(launch: Launch, gate: Gate) -> None:

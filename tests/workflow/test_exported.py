@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
-from tiny_world import NUM_ITEMS, TARGET, command, invoke
+from tiny_world import NUM_ITEMS, NUM_USERS, TARGET, command, invoke
 
 from idp_tf.models import load_model
 
@@ -54,10 +54,14 @@ def test_the_system_that_is_asked_for(
     assert done.code == 0, done.err
     assert str(copied / "export/models.config") in done.out
     versions = ["1", "2"]
+    # That of a system without generated embeddings would have to be of another.
+    cold = ["1"] if slug == "sasrec" else versions
     assert exported(copied) == {
         "recommender": versions, "recommender_scann": versions,
         "matcher": ["1"], "matcher_scann": ["1"],
+        "cold_start": cold, "cold_start_scann": cold,
     }  # fmt: skip
+    assert ("no cold_start is exported for sasrec" in caplog.text) == (slug == "sasrec")
     assert f"servers answer, becomes one of {slug}; version 1 is of idp" in caplog.text
     folder = copied / "export/recommender"
     assert [system_of(folder / version) for version in versions] == ["idp", slug]
@@ -74,6 +78,50 @@ def test_the_system_that_is_asked_for(
     # The choice was of that call.
     assert invoke("export", "--workdir", copied).code == 0
     assert system_of(folder / "3") == "idp"
+
+
+def test_fewer_bytes(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """int8 over 40 users of this world: the size, and the loss as NumPy has it, in the notes."""
+    assert invoke("export", "--workdir", copied, "--quantize", "int8").code == 0
+    versions = ["1", "2"]
+    assert exported(copied)["recommender"] == exported(copied)["recommender_scann"] == versions
+    assert exported(copied)["matcher"] == exported(copied)["cold_start"] == ["1"]
+    version = copied / "export/recommender/2"
+    told = json.loads((version / "assets.extra/signature.json").read_text(encoding="utf-8"))
+    assert (told["table"], told["table_bytes"]) == ("int8", NUM_ITEMS * (8 + 4))
+    assert told["float32_table_bytes"] == NUM_ITEMS * 8 * 4
+    assert told["overlap_users"] == NUM_USERS
+    assert 0.9 <= told["overlap_at_10"] <= 1
+    assert f"of the top 10 of {NUM_USERS} users {told['overlap_at_10']:.4f} stay" in caplog.text
+
+    # Asked for again it is there, and without the option it is another.
+    assert invoke("export", "--workdir", copied, "--quantize", "int8").code == 0
+    assert exported(copied)["recommender"] == versions
+    assert invoke("export", "--workdir", copied).code == 0
+    assert exported(copied)["recommender"] == [*versions, "3"]
+
+
+@pytest.mark.parametrize("name", ["cold_start", "cold_start_scann"])
+def test_a_history_of_titles(name: str, finished: Path) -> None:
+    """Titles of the target's own items: users as of the embeddings that were made for these."""
+    folder = finished / "target" / TARGET
+    made = np.load(folder / "embeddings.npy")
+    items = pl.read_parquet(finished / "data" / TARGET / "items.parquet")
+    model: Any = load_model(folder / "systems/idp/seed-0/model")
+    vectors = model.item_vectors().numpy()[1:]
+    history = [4, 17, 9]
+    model.item_embedding.set_weights([np.vstack([np.zeros((1, 8), np.float32), made])])
+    window = np.zeros((1, model.max_length), np.int32)
+    window[0, -3:] = np.array(history) + 1
+    scores = vectors @ model.encode_users(window).numpy()[0]
+    order = np.argsort(-scores, kind="stable")[:7]
+    served = tf.saved_model.load(str(finished / "export" / name / "1"))
+    answer = served.signatures["serving_default"](
+        titles=tf.constant([[items["title"][row] for row in history]]), k=tf.constant(7)
+    )
+    names = items["item_id"].to_list()
+    assert [n.decode() for n in answer["item_ids"].numpy()[0]] == [names[row] for row in order]
+    np.testing.assert_allclose(answer["scores"].numpy()[0], scores[order], atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -253,12 +253,14 @@ def test_too_few_items_for_scann_leave_its_form_out(
     copied: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """40 target items are too few here, 80 source items are enough."""
-    monkeypatch.setattr("idp_tf.workflow.export.MIN_VECTORS", 60)
+    monkeypatch.setattr("idp_tf.workflow.export_versions.MIN_VECTORS", 60)
     shutil.rmtree(copied / "export")
     done = invoke("export", "--workdir", copied)
     assert done.code == 0, done.err
     assert "recommender_scann is not exported" in caplog.text
     assert {path.name for path in (copied / "export").glob("*/")} == {
+        "cold_start",
+        "cold_start_scann",
         "recommender",
         "matcher",
         "matcher_scann",

@@ -1,12 +1,14 @@
-/* Loads a SavedModel with the TensorFlow C library, runs it once, prints the outputs.
+/* Loads a SavedModel with the TensorFlow C library, runs it, prints the outputs.
  *
  * No Python is in it: what answers here answers in any runtime that links TensorFlow
  * and has the same ops, as TF-Serving does.
  *
- *   predict FOLDER [-l LIBRARY]... [-s TENSOR DIMS VALUE...]... [-i TENSOR INT]... [-o TENSOR]...
+ *   predict FOLDER [-l LIBRARY]... { [-s TENSOR DIMS HEX...] [-i TENSOR DIMS INT...]
+ *                                    [-o TENSOR]... -r }...
  *
- * -l loads a library of ops; -s feeds strings of the shape DIMS ("2,3"), -i an int32 scalar;
- * -o prints an output as one line: tensor, dtype, dims, then the values, tab-separated.
+ * -l loads a library of ops; -s feeds strings, each in hexadecimal, of the shape DIMS ("2,3";
+ * "" is a scalar), -i int32 values; -r runs what stands before it, and prints each -o as one
+ * line: tensor, dtype, dims, then the values, tab-separated, strings in hexadecimal.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,19 +84,35 @@ static int parse_dims(const char* text, int64_t* dims, int64_t* elements) {
   return rank;
 }
 
+static char digit(const char* text, char c) {
+  const char* digits = "0123456789abcdef";
+  const char* place = c ? strchr(digits, c) : NULL;
+  if (!place) fail(text, "not hexadecimal");
+  return (char)(place - digits);
+}
+
+static void set_string(TF_TString* string, const char* hex) {
+  size_t size = strlen(hex) / 2;
+  char* bytes = malloc(size + 1);
+  if (!bytes) fail("memory", "there is none left");
+  for (size_t i = 0; i < size; i++)
+    bytes[i] = (char)(digit(hex, hex[2 * i]) << 4 | digit(hex, hex[2 * i + 1]));
+  TF_StringInit(string);
+  TF_StringCopy(string, bytes, size);
+  free(bytes);
+}
+
 static TF_Tensor* make_strings(const int64_t* dims, int rank, int64_t elements, char** values) {
   TF_Tensor* tensor = TF_AllocateTensor(TF_STRING, dims, rank, elements * sizeof(TF_TString));
   TF_TString* strings = TF_TensorData(tensor);
-  for (int64_t i = 0; i < elements; i++) {
-    TF_StringInit(&strings[i]);
-    TF_StringCopy(&strings[i], values[i], strlen(values[i]));
-  }
+  for (int64_t i = 0; i < elements; i++) set_string(&strings[i], values[i]);
   return tensor;
 }
 
-static TF_Tensor* make_int(const char* value) {
-  TF_Tensor* tensor = TF_AllocateTensor(TF_INT32, NULL, 0, sizeof(int32_t));
-  *(int32_t*)TF_TensorData(tensor) = (int32_t)strtol(value, NULL, 10);
+static TF_Tensor* make_ints(const int64_t* dims, int rank, int64_t elements, char** values) {
+  TF_Tensor* tensor = TF_AllocateTensor(TF_INT32, dims, rank, elements * sizeof(int32_t));
+  int32_t* ints = TF_TensorData(tensor);
+  for (int64_t i = 0; i < elements; i++) ints[i] = (int32_t)strtol(values[i], NULL, 10);
   return tensor;
 }
 
@@ -109,7 +127,9 @@ static void print_value(const TF_Tensor* tensor, int64_t i) {
       break;
     case TF_STRING: {
       const TF_TString* text = &((TF_TString*)data)[i];
-      printf("\t%.*s", (int)TF_StringGetSize(text), TF_StringGetDataPointer(text));
+      const char* bytes = TF_StringGetDataPointer(text);
+      printf("\t");
+      for (size_t c = 0; c < TF_StringGetSize(text); c++) printf("%02x", (unsigned char)bytes[c]);
       break;
     }
     default:
@@ -134,22 +154,44 @@ static void load_libraries(int argc, char** argv, TF_Status* status) {
     if (strcmp(argv[i], "-l") == 0) load_library(argv[i + 1], status);
 }
 
-static void parse(int argc, char** argv, TF_Graph* graph, Tensors* inputs, Tensors* outputs) {
+static void run(TF_Session* session, Tensors* inputs, Tensors* outputs, TF_Status* status) {
+  TF_SessionRun(session, NULL, inputs->places, inputs->tensors, inputs->count, outputs->places,
+                outputs->tensors, outputs->count, NULL, 0, NULL, status);
+  check("run", status);
+  for (int i = 0; i < outputs->count; i++) {
+    print_tensor(outputs->names[i], outputs->tensors[i]);
+    TF_DeleteTensor(outputs->tensors[i]);
+  }
+  for (int i = 0; i < inputs->count; i++) TF_DeleteTensor(inputs->tensors[i]);
+  inputs->count = outputs->count = 0;
+}
+
+/* Reads one input, of which the first word is at argv[i]; how many words it has. */
+static int read_input(int i, int argc, char** argv, TF_Graph* graph, Tensors* inputs) {
   int64_t dims[MAX_DIMS], elements;
+  int rank = parse_dims(argv[i + 2], dims, &elements);
+  if (i + 3 + elements > argc) fail(argv[i + 1], "fewer values than elements");
+  char** values = &argv[i + 3];
+  add(inputs, graph, argv[i + 1],
+      argv[i][1] == 's' ? make_strings(dims, rank, elements, values)
+                        : make_ints(dims, rank, elements, values));
+  return 3 + (int)elements;
+}
+
+static void run_all(int argc, char** argv, TF_Graph* graph, TF_Session* session,
+                    TF_Status* status) {
+  Tensors inputs = {0}, outputs = {0};
   for (int i = 2; i < argc;) {
     if (strcmp(argv[i], "-l") == 0 && i + 1 < argc) {
       i += 2;
+    } else if (strcmp(argv[i], "-r") == 0) {
+      run(session, &inputs, &outputs, status);
+      i += 1;
     } else if (strcmp(argv[i], "-o") == 0 && i + 1 < argc) {
-      add(outputs, graph, argv[i + 1], NULL);
+      add(&outputs, graph, argv[i + 1], NULL);
       i += 2;
-    } else if (strcmp(argv[i], "-i") == 0 && i + 2 < argc) {
-      add(inputs, graph, argv[i + 1], make_int(argv[i + 2]));
-      i += 3;
-    } else if (strcmp(argv[i], "-s") == 0 && i + 2 < argc) {
-      int rank = parse_dims(argv[i + 2], dims, &elements);
-      if (i + 3 + elements > argc) fail(argv[i + 1], "fewer values than elements");
-      add(inputs, graph, argv[i + 1], make_strings(dims, rank, elements, &argv[i + 3]));
-      i += 3 + (int)elements;
+    } else if ((strcmp(argv[i], "-s") == 0 || strcmp(argv[i], "-i") == 0) && i + 2 < argc) {
+      i += read_input(i, argc, argv, graph, &inputs);
     } else {
       fail(argv[i], "not understood");
     }
@@ -157,18 +199,13 @@ static void parse(int argc, char** argv, TF_Graph* graph, Tensors* inputs, Tenso
 }
 
 int main(int argc, char** argv) {
-  if (argc < 2) fail("usage", "predict FOLDER [-l ..] [-s ..] [-i ..] [-o ..]");
+  if (argc < 2) fail("usage", "predict FOLDER [-l ..] { [-s ..] [-i ..] [-o ..] -r }");
   TF_Status* status = TF_NewStatus();
   TF_Graph* graph = TF_NewGraph();
-  Tensors inputs = {0}, outputs = {0};
 
   load_libraries(argc, argv, status);
   TF_Session* session = load_model(argv[1], graph, status);
-  parse(argc, argv, graph, &inputs, &outputs);
-  TF_SessionRun(session, NULL, inputs.places, inputs.tensors, inputs.count, outputs.places,
-                outputs.tensors, outputs.count, NULL, 0, NULL, status);
-  check("run", status);
-  for (int i = 0; i < outputs.count; i++) print_tensor(outputs.names[i], outputs.tensors[i]);
+  run_all(argc, argv, graph, session, status);
 
   TF_CloseSession(session, status);
   TF_DeleteSession(session, status);
