@@ -210,16 +210,17 @@ def demo(workdir: Workdir = Path("demo-workdir"), rebuild: Rebuild = False) -> N
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def serve(context: typer.Context) -> None:
-    """A local server that answers as TF-Serving does, over gRPC; --help lists its flags."""
+    """A local server that answers as TF-Serving does; --help lists its flags."""
     _show_log()
     with requires_extra("serving", purpose="idp-tf serve"):
         from serving.server.flags import parse_flags
 
         # Before TensorFlow is imported, which takes seconds.
         flags = parse_flags(context.args)
+        from serving.server import DEFAULT_REST_PORT
         from serving.server import serve as run_server
 
-    run_server(**flags)
+    run_server(**{"rest_api_port": DEFAULT_REST_PORT, **flags})
 
 
 app.command()(query)

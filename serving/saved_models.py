@@ -18,6 +18,9 @@ EXTRA_FOLDER: Final = "assets.extra"
 """TensorFlow's place for files that travel with a SavedModel and are not part of its graph."""
 
 WARMUP_FILE: Final = "tf_serving_warmup_requests"
+TITLES_FILE: Final = "titles.json"
+"""``[[item id, title], ...]`` of a recommender's items, for people."""
+
 SIGNATURE_FILE: Final = "signature.json"
 README_FILE: Final = "README.md"
 BATCHING_FILE: Final = "batching_parameters.txt"

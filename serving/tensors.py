@@ -89,6 +89,9 @@ def array_of(proto: Any) -> npt.NDArray[Any]:
     if proto.tensor_content and field != "string_val":
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     values = list(getattr(proto, field))[:count]
+    if field == "int_val":
+        # It holds 32 bits; TensorFlow takes the lower ones.
+        values = np.array(values, np.int32).astype(dtype).tolist()
     filler = values[-1] if values else (b"" if field == "string_val" else 0)
     array = np.full(count, filler, dtype)
     array[: len(values)] = values

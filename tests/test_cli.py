@@ -339,7 +339,15 @@ class TestQuery:
 
 
 def test_nothing_to_serve(tmp_path: Path) -> None:
-    done = invoke("serve", "--model_config_file", tmp_path / "models.config", "--port", 0)
+    done = invoke(
+        "serve",
+        "--model_config_file",
+        tmp_path / "models.config",
+        "--port",
+        0,
+        "--rest_api_port",
+        -1,
+    )
     assert_refused(done, "models.config", "run the export stage")
 
 

@@ -132,6 +132,7 @@ def _write_recommender(run: Run, folder: Path, system: System, table: TableDtype
                 scann=scann,
                 table=table,
                 sequences=target.sequences,
+                titles=target.titles,
                 about=about,
             )
             log_export(version)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from serving.export.quantisation import quantisation_notes
 from serving.export.ranking import exact_ranker, scann_ranker
 from serving.export.recommender_signatures import recommender_signatures
 from serving.export.saving import texts_digest, write_saved_model
+from serving.saved_models import TITLES_FILE
 
 RECOMMENDER: Final = "recommender"
 RECOMMENDER_SCANN: Final = "recommender_scann"
@@ -37,6 +39,7 @@ def export_recommender(
     scann: bool = False,
     table: TableDtype = "float32",
     sequences: Sequences | None = None,
+    titles: Sequence[str] | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the next version of ``recommender``, or of ``recommender_scann``, under ``folder``.
@@ -76,6 +79,8 @@ def export_recommender(
             the same table where the model reads ids alone.
         sequences: Users of the domain, over whom ``signature.json`` tells how much of the top
             10 a quantised table keeps (``overlap_at_10``).
+        titles: The items' titles, in the order of the ids: ``titles.json`` in ``assets.extra``,
+            for the page of ``idp-tf serve --ui``. The graph does not hold them.
         about: What ``signature.json`` says of the model besides, such as its domain.
 
     Returns:
@@ -107,7 +112,14 @@ def export_recommender(
             **quantisation_notes(model, vectors, items, sequences),
             "item_ids_sha256": texts_digest(item_ids.external_ids),
         },
+        files={} if titles is None else {TITLES_FILE: _titles_text(item_ids, titles)},
     )
+
+
+def _titles_text(item_ids: IdMap, titles: Sequence[str]) -> str:
+    if len(titles) != item_ids.size:
+        raise ServingError(f"{len(titles)} titles for {item_ids.size} items", where="titles")
+    return json.dumps(list(zip(item_ids.external_ids, titles, strict=True)), ensure_ascii=False)
 
 
 def checked_vectors(model: Recommends, item_ids: IdMap) -> npt.NDArray[np.float32]:

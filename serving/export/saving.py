@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.export.extras import Method, write_extras
-from serving.saved_models import SAVED_MODEL_FILE, describe_signatures, list_versions
+from serving.saved_models import EXTRA_FOLDER, SAVED_MODEL_FILE, describe_signatures, list_versions
 
 _FINGERPRINT_FILE: Final = "fingerprint.pb"
 
@@ -64,6 +64,7 @@ def write_saved_model(
     views: Mapping[str, View] | None = None,
     resources: Sequence[Any] = (),
     notes: Mapping[str, Any] | None = None,
+    files: Mapping[str, str] | None = None,
 ) -> Path:
     """Writes functions as the next version under ``base_path``; it appears whole or not at all.
 
@@ -82,6 +83,7 @@ def write_saved_model(
         views: What else to call some of their outputs, by the key ``classify`` or ``regress``.
         resources: What else must live as long as the functions, such as look-up tables.
         notes: The settings: what ``signature.json`` holds besides the signatures.
+        files: Texts that go to ``assets.extra`` besides, by file name.
 
     Returns:
         The version's folder.
@@ -116,6 +118,8 @@ def write_saved_model(
         Method(key, described[key], view.about, view.example) for key, view in (views or {}).items()
     ]
     write_extras(fresh, about, facts, methods)
+    for name, text in (files or {}).items():
+        (fresh / EXTRA_FOLDER / name).write_text(text, encoding="utf-8")
     os.rename(fresh, base / str(version))
     return base / str(version)
 

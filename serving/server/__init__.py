@@ -1,15 +1,15 @@
-"""A local server that speaks TF-Serving's gRPC, for when no TF-Serving is at hand."""
+"""A local server that speaks TF-Serving's gRPC and REST, for when no TF-Serving is at hand."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving.server.options import DEFAULT_PORT, ServerOptions
+from serving.server.options import DEFAULT_PORT, DEFAULT_REST_PORT, ServerOptions
 
 if TYPE_CHECKING:
     from serving.server.model_server import ModelServer, serve
 
-__all__ = ["DEFAULT_PORT", "ModelServer", "ServerOptions", "serve"]
+__all__ = ["DEFAULT_PORT", "DEFAULT_REST_PORT", "ModelServer", "ServerOptions", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ which request goes into which batch, and when the queue is full.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -25,11 +26,13 @@ class Task:
         arrays: Input name -> array (rows, ...).
         rows: How many rows it has.
         answer: Is given the outputs, or an error; it is cancelled where nobody waits.
+        since: ``time.perf_counter()`` when it began to wait.
     """
 
     arrays: Arrays
     rows: int
     answer: asyncio.Future[Arrays]
+    since: float = field(default_factory=time.perf_counter)
 
 
 @dataclass(eq=False)

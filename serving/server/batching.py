@@ -12,6 +12,7 @@ The queues live in an event loop and are touched by nothing else, so they need n
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
@@ -28,6 +29,7 @@ from serving.server.batch_arrays import (
 )
 from serving.server.batch_queue import Batch, BatchQueue, Task
 from serving.server.batching_parameters import BatchingParameters
+from serving.server.metrics import Metrics
 
 Outputs = dict[str, npt.NDArray[Any]]
 
@@ -58,15 +60,17 @@ class RequestBatcher:
 
     Args:
         parameters: Sizes, timeout and threads.
+        metrics: Told of each batch.
 
     Example:
         >>> async def answer(model, titles):
-        ...     batcher = RequestBatcher(BatchingParameters(max_batch_size=32))
+        ...     batcher = RequestBatcher(BatchingParameters(max_batch_size=32), Metrics())
         ...     return await batcher.run(model, "serving_default", {"titles": titles}, ["ids"])
     """
 
-    def __init__(self, parameters: BatchingParameters):
+    def __init__(self, parameters: BatchingParameters, metrics: Metrics):
         self._parameters = parameters
+        self._metrics = metrics
         self._pool = ThreadPoolExecutor(
             parameters.num_batch_threads, thread_name_prefix=parameters.thread_pool_name
         )
@@ -163,10 +167,20 @@ class RequestBatcher:
                 return key, batch
         return None
 
+    def _count(self, tasks: Sequence[Task]) -> None:
+        now, sizes = time.perf_counter(), [task.rows for task in tasks]
+        self._metrics.batched(
+            self._parameters.thread_pool_name,
+            [now - task.since for task in tasks],
+            sizes,
+            self._parameters.padded_size(sum(sizes)) if any(sizes) else 0,
+        )
+
     async def _answer(self, key: _Key, batch: Batch) -> None:
         tasks = [task for task in batch.tasks if not task.answer.done()]
         if not tasks:
             return
+        self._count(tasks)
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
                 self._pool, _run_batch, key, [task.arrays for task in tasks], self._parameters

@@ -122,6 +122,12 @@ async def multi_inference(
     ]
 
 
+def num_examples(request_input: Any) -> int:
+    """How many examples an ``Input`` holds."""
+    kind = request_input.WhichOneof("kind")
+    return len(getattr(request_input, kind).examples) if kind else 0
+
+
 def serialized_examples(request_input: Any) -> npt.NDArray[np.object_]:
     """The examples of an ``Input``, serialised: (n,).
 

@@ -14,15 +14,9 @@ from typing import Any, Final, Never
 from idp_tf.errors import SettingsError
 from serving.server.options import ServerOptions
 
-_NO_REST: Final = "this server speaks gRPC only"
 _NO_TFLITE: Final = "this server runs TensorFlow models only"
 
 REFUSED: Final = {
-    "rest_api_port": _NO_REST,
-    "rest_api_num_threads": _NO_REST,
-    "rest_api_timeout_in_ms": _NO_REST,
-    "rest_api_enable_cors_support": _NO_REST,
-    "monitoring_config_file": _NO_REST,
     "enable_per_model_batching_parameters": "batching_parameters_file holds for every model",
     "prefer_tflite_model": _NO_TFLITE,
     "num_tflite_pools": _NO_TFLITE,
@@ -83,7 +77,7 @@ class _Refuse(argparse.Action):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="idp-tf serve",
-        description="A local server that answers as TF-Serving does, over gRPC. "
+        description="A local server that answers as TF-Serving does, over gRPC and REST. "
         "Flags have TF-Serving's names; moving to the real one changes the first word.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

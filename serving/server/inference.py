@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -28,6 +28,7 @@ from serving.server import examples
 from serving.server.batching import RequestBatcher
 from serving.server.loaded_model import LoadedModel
 from serving.server.manager import ModelManager
+from serving.server.metrics import Metrics
 from serving.server.request_checks import RequestError, check_model_spec, invalid_argument
 from serving.tensor_protos import typed_proto
 
@@ -46,12 +47,14 @@ class ServerCore:
         executor: The threads that run sessions of requests that are not batched.
         batcher: Runs those that are; None batches none.
         check_method: ``--enable_signature_method_name_check``.
+        metrics: Told of what is run and answered.
     """
 
     manager: ModelManager
     executor: Executor
     batcher: RequestBatcher | None = None
     check_method: bool = False
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def in_time(self, begin: Callable[[], Awaitable[T]], timeout: float | None) -> T:
         """Waits for what ``begin`` gives; when time is up it is not begun, or cancelled.
@@ -83,11 +86,15 @@ class ServedModel:
         model: The version.
         deadline: When time is up, in ``time.monotonic``'s seconds: a session that runs for one
             request is broken off then. A batch is not, since it runs for others, too.
+        name: The model's name.
+        api: The method, under which runs are timed; "" times none.
     """
 
     core: ServerCore
     model: LoadedModel
-    deadline: float | None = None
+    deadline: float | None
+    name: str
+    api: str
 
     @property
     def signatures(self) -> Mapping[str, Any]:
@@ -98,6 +105,15 @@ class ServedModel:
         self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str], /
     ) -> dict[str, npt.NDArray[Any]]:
         """Runs a signature; see ``LoadedModel.run``."""
+        begin = time.perf_counter()
+        found = await self._run(signature_key, arrays, outputs)
+        if self.api:
+            self.core.metrics.time_run(self.name, self.api, time.perf_counter() - begin)
+        return found
+
+    async def _run(
+        self, signature_key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]
+    ) -> dict[str, npt.NDArray[Any]]:
         if self.core.batcher is not None:
             return await self.core.batcher.run(self.model, signature_key, arrays, outputs)
         return await asyncio.get_running_loop().run_in_executor(
@@ -132,7 +148,7 @@ async def predict(core: ServerCore, request: Any, timeout: float | None = None) 
     key = spec.signature_name or SERVING_DEFAULT
     with core.manager.acquire(spec) as (version, model):
         arrays, wanted = model.read(key, request.inputs, request.output_filter)
-        served = ServedModel(core, model, _deadline(timeout))
+        served = ServedModel(core, model, _deadline(timeout), spec.name, "Predict")
         outputs = await core.in_time(lambda: served.run(key, arrays, wanted), timeout)
     response = predict_pb2.PredictResponse(model_spec=_resolved(spec, version))
     for name, array in outputs.items():
@@ -155,7 +171,8 @@ async def classify(core: ServerCore, request: Any, timeout: float | None = None)
         RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
     """
     spec = check_model_spec(request)
-    version, result = await _over_examples(core, spec, examples.classify, request, timeout)
+    method = examples.classify
+    version, result = await _over_examples(core, spec, "Classify", method, request, timeout)
     return classification_pb2.ClassificationResponse(
         model_spec=_resolved(spec, version), result=result
     )
@@ -176,7 +193,8 @@ async def regress(core: ServerCore, request: Any, timeout: float | None = None) 
         RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
     """
     spec = check_model_spec(request)
-    version, result = await _over_examples(core, spec, examples.regress, request, timeout)
+    method = examples.regress
+    version, result = await _over_examples(core, spec, "Regress", method, request, timeout)
     return regression_pb2.RegressionResponse(model_spec=_resolved(spec, version), result=result)
 
 
@@ -196,7 +214,10 @@ async def multi_inference(core: ServerCore, request: Any, timeout: float | None 
     """
     specs = [task.model_spec for task in request.tasks]
     spec = specs[0] if specs else model_pb2.ModelSpec()
-    version, results = await _over_examples(core, spec, examples.multi_inference, request, timeout)
+    method = examples.multi_inference
+    # TF-Serving does not time its runs, but counts the examples.
+    version, results = await _over_examples(core, spec, "", method, request, timeout)
+    core.metrics.count_examples(spec.name, examples.num_examples(request.input))
     for result, asked in zip(results, specs, strict=True):
         result.model_spec.CopyFrom(_resolved(asked, version))
     return inference_pb2.MultiInferenceResponse(results=results)
@@ -236,13 +257,14 @@ async def get_model_metadata(core: ServerCore, request: Any, timeout: float | No
 async def _over_examples(
     core: ServerCore,
     spec: Any,
+    api: str,
     method: Callable[..., Awaitable[T]],
     request: Any,
     timeout: float | None,
 ) -> tuple[int, T]:
     """The version that a method of ``examples`` ran on, and what it gave."""
     with core.manager.acquire(spec) as (version, model):
-        served = ServedModel(core, model, _deadline(timeout))
+        served = ServedModel(core, model, _deadline(timeout), spec.name, api)
         return version, await core.in_time(
             lambda: method(served, request, check_method=core.check_method), timeout
         )

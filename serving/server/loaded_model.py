@@ -10,11 +10,12 @@ import asyncio
 import importlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import numpy as np
@@ -63,6 +64,13 @@ def load_custom_ops() -> None:
             _LOG.warning("models that need ops of %s will not load: %s", name, error)
 
 
+class Warmup(NamedTuple):
+    """What warming up took."""
+
+    records: int
+    seconds: float
+
+
 class LoadedModel:
     """A loaded SavedModel.
 
@@ -90,7 +98,7 @@ class LoadedModel:
         batching: BatchingParameters | None = None,
     ):
         self._batching = batching
-        folder = Path(folder)
+        self.folder = folder = Path(folder)
         _check_saved_model(folder, set(tags))
         self._runs = 0
         self._run_ended = threading.Condition()
@@ -105,8 +113,9 @@ class LoadedModel:
             with self._session.graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, list(tags), str(folder))
             self.signatures: Mapping[str, Any] = meta_graph.signature_def
+            self.warmup: Warmup | None = None
             if warmup_iterations:
-                self._warm_up(folder / EXTRA_FOLDER / WARMUP_FILE, warmup_iterations)
+                self.warmup = self._warm_up(folder / EXTRA_FOLDER / WARMUP_FILE, warmup_iterations)
         except BaseException:
             self._session.close()
             raise
@@ -205,9 +214,10 @@ class LoadedModel:
                 self._runs -= 1
                 self._run_ended.notify_all()
 
-    def _warm_up(self, file: Path, iterations: int) -> None:
+    def _warm_up(self, file: Path, iterations: int) -> Warmup | None:
         if not file.exists():
-            return
+            return None
+        begin, number = time.perf_counter(), -1
         for number, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator()):
             if number >= MAX_WARMUP_RECORDS:
                 raise invalid_argument(
@@ -216,6 +226,7 @@ class LoadedModel:
             log = _parse_warmup(record, file)
             for _ in range(iterations):
                 self._replay(log)
+        return Warmup(number + 1, time.perf_counter() - begin)
 
     def _run_warmup(
         self, key: str, arrays: Mapping[str, npt.NDArray[Any]], outputs: Sequence[str]

@@ -18,6 +18,7 @@ import grpc
 
 from serving.server.config_checks import Labels, assign_labels, check_config
 from serving.server.loaded_model import LoadedModel
+from serving.server.metrics import Metrics
 from serving.server.options import ServerOptions
 from serving.server.request_checks import RequestError, invalid_argument
 from serving.server.version_loader import VersionLoader
@@ -33,17 +34,18 @@ class ModelManager:
 
     Args:
         options: Polling, retries, threads, warm-up.
+        metrics: Told of warm-ups.
 
     Example:
         >>> with manager.acquire(request.model_spec) as (version, model):  # doctest: +SKIP
         ...     outputs = model.run("", arrays, ["scores"])
     """
 
-    def __init__(self, options: ServerOptions):
+    def __init__(self, options: ServerOptions, metrics: Metrics):
         self._options = options
         self._allowed = Path(options.allowed_base_path) if options.allowed_base_path else None
         self._states = VersionStates()
-        self._loader = VersionLoader(options, self._states)
+        self._loader = VersionLoader(options, self._states, metrics)
         self._config: Any = None
         self._config_lock = asyncio.Lock()
         self._sources: Mapping[str, Any] = {}

@@ -1,4 +1,4 @@
-"""A local server that speaks TF-Serving's gRPC, for when no TF-Serving is at hand.
+"""A local server that speaks TF-Serving's gRPC and REST, for when no TF-Serving is at hand.
 
 One event loop holds it all: the main thread's in ``serve``, a thread's in ``ModelServer``.
 Sessions run in a few threads, so a request that waits costs none.
@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from tensorflow_serving.config import model_server_config_pb2
@@ -24,15 +24,24 @@ from idp_tf.errors import ServingError
 from serving.model_config import PLATFORM, read_models_config
 from serving.server.batching import RequestBatcher
 from serving.server.health import HealthService
+from serving.server.http_server import HttpServer
 from serving.server.inference import ServerCore
 from serving.server.loaded_model import load_custom_ops
 from serving.server.manager import ModelManager
+from serving.server.metrics import Metrics
 from serving.server.options import DEFAULT_PORT, ServerOptions
 from serving.server.request_checks import RequestError
 from serving.server.services import service_handlers
 from serving.server.tls import server_credentials
 
 _LOG = logging.getLogger(__name__)
+
+
+class Ports(NamedTuple):
+    """Where a server answers; 0 for what it does not speak on a port."""
+
+    grpc: int
+    rest: int
 
 
 class ModelServer:
@@ -54,13 +63,19 @@ class ModelServer:
     def __init__(self, model_config_file: str | Path = "", port: int = DEFAULT_PORT, **flags: Any):
         self.options = ServerOptions(model_config_file=str(model_config_file), port=port, **flags)
         self.port = port
+        self.rest_port = self.options.rest_api_port
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], None] = lambda: None
 
     @property
     def address(self) -> str:
-        """``HOST:PORT``, once it has started."""
+        """``HOST:PORT`` of gRPC, once it has started."""
         return f"{self.options.host}:{self.port}"
+
+    @property
+    def rest_url(self) -> str:
+        """``http://HOST:PORT`` of the REST API, once it has started."""
+        return f"http://{self.options.host}:{self.rest_port}"
 
     def start(self) -> None:
         """Returns when all models answer.
@@ -69,7 +84,7 @@ class ModelServer:
             ServingError: for a config that cannot be served, models that cannot be loaded, or a
                 port that is taken.
         """
-        ready: Future[int] = Future()
+        ready: Future[Ports] = Future()
         loop, stopped = asyncio.new_event_loop(), asyncio.Event()
         self._stop = lambda: _call_in(loop, stopped.set)
         self._thread = threading.Thread(
@@ -77,7 +92,7 @@ class ModelServer:
         )
         self._thread.start()
         try:
-            self.port = ready.result()
+            self.port, self.rest_port = ready.result()
         except BaseException:
             self.stop()
             raise
@@ -101,7 +116,7 @@ class ModelServer:
         self.stop()
 
     def _run(
-        self, loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, ready: Future[int]
+        self, loop: asyncio.AbstractEventLoop, stopped: asyncio.Event, ready: Future[Ports]
     ) -> None:
         failure: BaseException = ServingError("stopped before its models were loaded")
         try:
@@ -132,9 +147,12 @@ def serve(model_config_file: str | Path = "", port: int = DEFAULT_PORT, **flags:
     # The v1 loader is meant: TensorFlow's advice to load otherwise is of no use to a user.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-    def announce(bound: int) -> None:
+    def announce(ports: Ports) -> None:
         what = options.model_config_file or options.model_name
-        print(f"serving {what} on {options.host}:{bound}", flush=True)
+        print(f"serving {what} on {options.host}:{ports.grpc}", flush=True)
+        if ports.rest:
+            path = "/ui/" if options.ui else "/v1/models"
+            print(f"REST on http://{options.host}:{ports.rest}{path}", flush=True)
 
     async def main() -> None:
         stopped = asyncio.Event()
@@ -146,14 +164,14 @@ def serve(model_config_file: str | Path = "", port: int = DEFAULT_PORT, **flags:
 
 
 async def run_server(
-    options: ServerOptions, stopped: asyncio.Event, ready: Callable[[int], None]
+    options: ServerOptions, stopped: asyncio.Event, ready: Callable[[Ports], None]
 ) -> None:
     """Binds, loads, answers until ``stopped`` is set, and drains.
 
     Args:
         options: The flags.
         stopped: Ends the server, while it loads, too.
-        ready: Called with the port when all models answer.
+        ready: Called with the ports when all models answer.
 
     Raises:
         ServingError: for a config that cannot be served, models that cannot be loaded, or a
@@ -162,33 +180,45 @@ async def run_server(
     async with AsyncExitStack() as stack:
         executor = ThreadPoolExecutor(options.grpc_max_threads, thread_name_prefix="session")
         stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        manager = ModelManager(options)
+        metrics = Metrics()
+        manager = ModelManager(options, metrics)
         stack.push_async_callback(manager.close)
         server = grpc.aio.server(
             options=options.channel_options(),
             maximum_concurrent_rpcs=options.max_concurrent_requests,
         )
         health = HealthService()
-        batcher = RequestBatcher(options.batching) if options.batching is not None else None
+        batcher = None
+        if options.batching is not None:
+            batcher = RequestBatcher(options.batching, metrics)
         if batcher is not None:
             stack.push_async_callback(batcher.close)
-        core = ServerCore(manager, executor, batcher, options.enable_signature_method_name_check)
+        core = ServerCore(
+            manager, executor, batcher, options.enable_signature_method_name_check, metrics
+        )
         server.add_generic_rpc_handlers(service_handlers(core))
         if options.enable_grpc_healthcheck_service:
             server.add_generic_rpc_handlers([health.handler()])
         # The port comes first: loading can take long, and would be in vain.
         port = _bind(server, options)
-        stack.push_async_callback(server.stop, options.shutdown_grace_seconds)
+        http = HttpServer(core, options)
+        stack.push_async_callback(_drain, server, http, options.shutdown_grace_seconds)
         stack.callback(health.drain)
         load_custom_ops()
         if await _unless(stopped, _load(manager, options)):
             await server.start()
+            await http.start()
             _LOG.info("answering on %s:%d", options.host, port)
-            ready(port)
+            ready(Ports(port, http.port))
             config_poll = asyncio.create_task(_poll_config(manager, options))
             stack.callback(config_poll.cancel)
             await stopped.wait()
             _LOG.info("draining")
+
+
+async def _drain(server: Any, http: HttpServer, seconds: float) -> None:
+    """Both protocols at once, so that together they take no longer than one may."""
+    await asyncio.gather(server.stop(seconds), http.stop())
 
 
 async def _unless(stopped: asyncio.Event, work: Any) -> bool:

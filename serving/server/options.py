@@ -14,6 +14,9 @@ from serving.server.batching_parameters import BatchingParameters, read_batching
 DEFAULT_PORT: Final = 8500
 """TF-Serving's gRPC port."""
 
+DEFAULT_REST_PORT: Final = 8501
+"""The REST port of TF-Serving's own container image."""
+
 MAX_MESSAGE_BYTES: Final = 64 << 20
 """Longest request, unless a channel argument says otherwise; TF-Serving takes 2 GiB."""
 
@@ -47,6 +50,26 @@ class ServerOptions:
         "gRPC port. 0 takes a free one, or none where grpc_socket_path is given.",
     )
     grpc_socket_path: str = _flag("", "Also listen on this UNIX socket.")
+    rest_api_port: int = _flag(
+        0,
+        "REST port; 0 is no REST API. Ours: -1 takes a free one; idp-tf serve takes 8501 unless "
+        "told otherwise.",
+    )
+    rest_api_num_threads: int = _flag(
+        _PER_CORE * (os.cpu_count() or 1), "REST requests that are worked on at once; others wait."
+    )
+    rest_api_timeout_in_ms: int = _flag(
+        30_000, "Milliseconds that a REST request may run; 0 is no bound."
+    )
+    rest_api_enable_cors_support: bool = _flag(
+        False, "Let pages of any other site call the REST API."
+    )
+    monitoring_config_file: str = _flag(
+        "", "Text file of a MonitoringConfig: metrics for Prometheus on the REST port."
+    )
+    ui: bool = _flag(
+        False, "Ours: a page at /ui/ of the REST port, to ask the models by titles or items."
+    )
     model_config_file: str = _flag(
         "", "Text file of a ModelServerConfig, for example W/export/models.config."
     )
@@ -128,7 +151,8 @@ class ServerOptions:
                 remedy="--enable_batching",
             )
         self._check_parallelism()
-        for name in ("grpc_max_threads", "max_concurrent_requests"):
+        self._check_rest()
+        for name in ("grpc_max_threads", "rest_api_num_threads", "max_concurrent_requests"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"{name} is {getattr(self, name)}", remedy="at least 1")
         for name in ("num_load_threads", "num_unload_threads", "max_num_load_retries"):
@@ -160,6 +184,11 @@ class ServerOptions:
             return read_batching_parameters(self.batching_parameters_file)
         return BatchingParameters(thread_pool_name="model_server_batch_threads")
 
+    @property
+    def max_request_bytes(self) -> int:
+        """Longest request, of gRPC and of REST alike; below 0 is no bound."""
+        return int(dict(self.channel_options())["grpc.max_receive_message_length"])
+
     def channel_options(self) -> list[tuple[str, int | str]]:
         """Options of gRPC, those of grpc_channel_arguments above ours."""
         options: dict[str, int | str] = {
@@ -176,6 +205,20 @@ class ServerOptions:
                 )
             options[key] = int(value) if value.removeprefix("-").isdecimal() else value
         return list(options.items())
+
+    def _check_rest(self) -> None:
+        if self.rest_api_port and self.rest_api_port == self.port:
+            raise SettingsError(
+                "server_options.http_port cannot be same as grpc_port. Please use a different "
+                "port for HTTP/REST API.",
+                remedy="--rest_api_port=8501, or 0 for none",
+            )
+        for name in ("monitoring_config_file", "ui"):
+            if getattr(self, name) and not self.rest_api_port:
+                raise SettingsError(
+                    f"{name} without a REST API, on whose port it is",
+                    remedy="--rest_api_port=8501",
+                )
 
     def _check_parallelism(self) -> None:
         flags = (

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wr
 _FIELD: Final = descriptor_pb2.FieldDescriptorProto
 _POOL: Final = descriptor_pool.DescriptorPool()
 _POOL.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+_FILES: Final = [wrappers_pb2.DESCRIPTOR.name]
 
 
 def _message(package: str, name: str, **fields: int | dict[str, Any]) -> Any:
@@ -22,12 +23,13 @@ def _message(package: str, name: str, **fields: int | dict[str, Any]) -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name=f"private/{name}.proto", package=package, syntax="proto3"
     )
-    file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
+    file.dependency.extend(_FILES)
     message = file.message_type.add(name=name)
     for number, (field, kind) in enumerate(fields.items(), start=1):
         given = kind if isinstance(kind, dict) else {"type": kind}
         message.field.add(name=field, number=number, **{"label": _FIELD.LABEL_OPTIONAL, **given})
     _POOL.Add(file)
+    _FILES.append(file.name)
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{package}.{name}"))
 
 
@@ -45,6 +47,24 @@ SSLConfig: Final = _message(
     client_verify=_FIELD.TYPE_BOOL,
 )
 """TF-Serving's ``config/ssl_config.proto``."""
+
+PrometheusConfig: Final = _message(
+    "tensorflow.serving",
+    "PrometheusConfig",
+    enable=_FIELD.TYPE_BOOL,
+    path=_FIELD.TYPE_STRING,
+)
+"""TF-Serving's ``config/monitoring_config.proto``."""
+
+MonitoringConfig: Final = _message(
+    "tensorflow.serving",
+    "MonitoringConfig",
+    prometheus_config={
+        "type": _FIELD.TYPE_MESSAGE,
+        "type_name": ".tensorflow.serving.PrometheusConfig",
+    },
+)
+"""TF-Serving's ``config/monitoring_config.proto``."""
 
 _INT64: Final = _wrapper("Int64Value")
 

@@ -126,8 +126,8 @@ def check_types(arrays: Mapping[str, npt.NDArray[Any]], signature: Mapping[str, 
         wanted, given = tf.as_dtype(info.dtype), _dtype_of(array)
         if wanted != given:
             raise invalid_argument(
-                f"Expects arg[{position}] to be {_cpp_name(wanted)} "
-                f"but {_cpp_name(given)} is provided"
+                f"Expects arg[{position}] to be {cpp_name(wanted)} "
+                f"but {cpp_name(given)} is provided"
             )
         shape = tf.TensorShape(info.tensor_shape)
         if not shape.is_compatible_with(array.shape):
@@ -141,9 +141,10 @@ def _dtype_of(array: npt.NDArray[Any]) -> tf.DType:
     return tf.string if array.dtype == np.dtype(object) else tf.as_dtype(array.dtype)
 
 
-def _cpp_name(dtype: tf.DType) -> str:
-    """TensorFlow's C++ messages say float and double."""
-    return {"float32": "float", "float64": "double"}.get(dtype.name, str(dtype.name))
+def cpp_name(dtype: tf.DType) -> str:
+    """What TensorFlow's C++ calls a type in messages."""
+    names = {"float16": "half", "float32": "float", "float64": "double"}
+    return names.get(dtype.name, str(dtype.name))
 
 
 def _braces(names: Iterable[str]) -> str:

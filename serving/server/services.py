@@ -7,8 +7,9 @@ by gRPC itself.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -24,9 +25,16 @@ from tensorflow_serving.apis import (
 
 from serving.server import inference
 from serving.server.inference import ServerCore
+from serving.server.metrics import status_name
 from serving.server.request_checks import RequestError, check_model_spec, invalid_argument
 
 _LOG = logging.getLogger(__name__)
+
+_COUNTED: Final = {
+    inference.predict: "Predict",
+    inference.classify: "Classify",
+    inference.regress: "Regress",
+}
 
 Method = Callable[[ServerCore, Any, float | None], Awaitable[Any]]
 """(core, request, seconds that are left) -> response."""
@@ -93,7 +101,8 @@ async def reload_config(core: ServerCore, request: Any, timeout: float | None = 
 def _handler(core: ServerCore, method: Method, request_type: Any) -> Any:
     async def handle(data: bytes, context: Any) -> Any:
         try:
-            response = await method(core, _parse(data, request_type), context.time_remaining())
+            request = _parse(data, request_type)
+            response = await _counted(core, method, request, context.time_remaining())
             return response.SerializeToString()
         except RequestError as error:
             code, details = error.code, error.details
@@ -104,6 +113,22 @@ def _handler(core: ServerCore, method: Method, request_type: Any) -> Any:
 
     # Bytes come and go as they are, so that a request that cannot be parsed gets its own answer.
     return grpc.unary_unary_rpc_method_handler(handle)
+
+
+async def _counted(core: ServerCore, method: Method, request: Any, timeout: float | None) -> Any:
+    """Runs a method, and counts it where TF-Serving does (``prediction_service_impl.cc``)."""
+    if method not in _COUNTED:
+        return await method(core, request, timeout)
+    begin, name = time.perf_counter(), request.model_spec.name
+    try:
+        response = await method(core, request, timeout)
+    except Exception as error:
+        core.metrics.count_request(name, status_name(error))
+        raise
+    seconds = time.perf_counter() - begin
+    core.metrics.time_request(name, _COUNTED[method], "GRPC", seconds)
+    core.metrics.count_request(name, status_name(None))
+    return response
 
 
 def _parse(data: bytes, request_type: Any) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from serving.server.loaded_model import LoadedModel, load_error
+from serving.server.metrics import Metrics
 from serving.server.options import ServerOptions
 from serving.server.request_checks import RequestError
 from serving.server.version_states import VersionStates
@@ -35,11 +36,13 @@ class VersionLoader:
     Args:
         options: Threads, retries, sessions, warm-up.
         states: Where states are published.
+        metrics: Told of warm-ups.
     """
 
-    def __init__(self, options: ServerOptions, states: VersionStates):
+    def __init__(self, options: ServerOptions, states: VersionStates, metrics: Metrics):
         self._options = options
         self._states = states
+        self._metrics = metrics
         threads = max(_INITIAL_THREADS, options.num_load_threads + options.num_unload_threads)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="load")
         # Before a server answers there is nobody to be slowed: many versions load at once.
@@ -106,13 +109,16 @@ class VersionLoader:
             _LOG.info("Retrying of Loading servable: %s retry: %d", version, attempt)
 
     def _load_once(self, version: Version) -> LoadedModel:
-        return LoadedModel(
+        model = LoadedModel(
             version.folder,
             self._options.session_threads,
             tags=self._options.saved_model_tags.split(","),
             warmup_iterations=self._options.warmup_iterations,
             batching=self._options.batching,
         )
+        if model.warmup is not None:
+            self._metrics.warmed_up(str(version.folder), *model.warmup)
+        return model
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)

@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.server.batching import RequestBatcher
 from serving.server.batching_parameters import BatchingParameters
+from serving.server.metrics import Metrics
 
 SIGNATURE = "serving_default"
 
@@ -83,7 +84,7 @@ def with_batcher(
     """Runs ``act`` with a batcher in a loop of its own, for half a minute at most."""
 
     async def whole() -> Any:
-        batcher = RequestBatcher(parameters)
+        batcher = RequestBatcher(parameters, Metrics())
         try:
             return await asyncio.wait_for(act(batcher), 30)
         finally:

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from serving.server.batching import RequestBatcher
 from serving.server.batching_parameters import BatchingParameters
+from serving.server.metrics import Metrics
 from serving.server.request_checks import RequestError
 
 MANY = 1_000
@@ -208,7 +209,7 @@ def test_closing_runs_what_waits() -> None:
     model = BatchedModel()
 
     async def act() -> dict[str, np.ndarray]:
-        batcher = RequestBatcher(parameters(batch_timeout_micros=3_600_000_000))
+        batcher = RequestBatcher(parameters(batch_timeout_micros=3_600_000_000), Metrics())
         asked = ask(batcher, model, rows(7, 1))
         await asyncio.sleep(0)
         await batcher.close()

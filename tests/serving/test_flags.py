@@ -145,4 +145,4 @@ def test_help_needs_no_tensorflow() -> None:
     assert done.stdout.splitlines()[-1] == "False"
     for name in ServerOptions.__dataclass_fields__:
         assert f"--{name} " in done.stdout
-    assert "rest_api_port" not in done.stdout
+    assert "platform_config_file" not in done.stdout

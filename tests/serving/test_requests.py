@@ -180,7 +180,7 @@ def test_sigterm_drains(base: Path, tmp_path: Path) -> None:
     config.write_text(config_text(("m", base)))
     command = [sys.executable, "-m", "idp_tf.cli", "serve", f"--model_config_file={config}"]
     process = subprocess.Popen(
-        [*command, "--port=0", f"--shutdown_grace_seconds={PATIENCE}"],
+        [*command, "--port=0", "--rest_api_port=-1", f"--shutdown_grace_seconds={PATIENCE}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
