@@ -17,7 +17,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class ServerProcess:
-    """Starts on a free port; killed at the end, unless ``stop`` has ended it.
+    """Starts on a free port, without REST; killed at the end, unless ``stop`` has ended it.
 
     Args:
         log: Where its standard error goes.
@@ -25,7 +25,9 @@ class ServerProcess:
     """
 
     def __init__(self, log: Path, **flags: object):
-        options = [f"--{name}={value}" for name, value in {"port": 0, **flags}.items()]
+        options = [
+            f"--{name}={value}" for name, value in {"port": 0, "rest_api_port": 0, **flags}.items()
+        ]
         self.log = log
         self.address = ""
         self._process = subprocess.Popen(

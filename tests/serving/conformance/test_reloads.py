@@ -156,6 +156,18 @@ def test_a_reload_answers_with_a_status(model: Model) -> None:
     assert model.answering() == 1
 
 
+@follows(SERVICE)
+def test_metrics_that_a_reload_is_asked_for(model: Model) -> None:
+    """By how much each has grown meanwhile; one that nobody counts has not."""
+    request = model.target.reload_request()
+    request.metric_names.extend(["/no/such/metric", "/tensorflow/serving/request_latency"])
+    found = model.target.call("HandleReloadConfigRequest", request).metric
+    # By TF-Serving in any order.
+    assert {metric.name: metric.int64_value_increase for metric in found} == dict.fromkeys(
+        request.metric_names, 0
+    )
+
+
 @follows(CORE)
 def test_a_model_that_is_dropped(model: Model) -> None:
     """Its versions end, and are remembered."""
