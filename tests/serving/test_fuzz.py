@@ -18,7 +18,7 @@ import tensorflow as tf
 from example_model import CLASSIFY, REGRESS, save_example_model
 from google.protobuf.message import DecodeError
 from server_process import ServerProcess
-from small_models import PATIENCE, add_version, config_text
+from small_models import PATIENCE, add_version, config_text, wait_for
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -105,9 +105,13 @@ class Fuzzed:
         return "OK"
 
     def check_good(self) -> None:
-        """Every method answers what is right."""
-        codes = {method: self.code(method, data) for method, data in self.good.items()}
-        assert set(codes.values()) == {"OK"}, codes
+        """Every method answers what is right, once the model is served again as it was."""
+
+        def answers() -> bool:
+            assert self.code(RELOAD, self.good[RELOAD]) == "OK"
+            return {self.code(method, data) for method, data in self.good.items()} == {"OK"}
+
+        wait_for(answers, "right answers")
 
     def send(self, requests: Sequence[tuple[str, bytes]]) -> None:
         """Sends them, several at once, and looks at each code; reloads come last, one by one."""
