@@ -26,6 +26,9 @@ Recommendations = Sequence[tuple[str, float]]
 
 _COLUMNS: Final = ("item_id", "title")
 
+_NO_SCALARS: Final = "input tensors must have at least one dimension"
+"""What a server that batches says of a scalar ``k``; others say what is wrong with its value."""
+
 
 def query(
     address: str,
@@ -63,10 +66,19 @@ def query(
         )
     try:
         with ServingClient(address, timeout, tls=tls) as client:
-            if titles:
-                return client.cold_start([titles], k, model or COLD_START)[0]
-            wanted = {"exclude": exclude, "allowed": allowed}
-            return client.recommend([items], k, model or RECOMMENDER, **wanted)[0]
+
+            def ask(k: int | list[int]) -> list[tuple[str, float]]:
+                if titles:
+                    return client.cold_start([titles], k, model or COLD_START)[0]
+                wanted = {"exclude": exclude, "allowed": allowed}
+                return client.recommend([items], k, model or RECOMMENDER, **wanted)[0]
+
+            try:
+                return ask(k)
+            except ServingClientError as error:
+                if _NO_SCALARS not in error.message:
+                    raise
+                return ask([k])
     except ServingClientError as error:
         # What follows the first line names nodes of the graph.
         message = error.message.splitlines()[0] if error.message else "no message"

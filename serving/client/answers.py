@@ -114,15 +114,15 @@ def title_matches(response: Any) -> list[TitleMatch]:
 
 
 def candidate_scores(response: Any, lengths: Sequence[int]) -> list[list[float]]:
-    """A ranker's answer, each row as long as its candidates were.
+    """A ranker's answer, each row as long as its candidates were; in front is one of padding.
 
     Raises:
         ValueError: if there are fewer scores than candidates.
     """
     (scores,) = Outputs(response).tables("scores")
-    if scores.shape[1] < max(lengths, default=0):
-        raise ValueError(f"{scores.shape[1]} scores for {max(lengths)} candidates")
-    return [row[:length].tolist() for row, length in zip(scores, lengths, strict=True)]
+    if scores.shape[1] < 1 + max(lengths, default=0):
+        raise ValueError(f"{scores.shape[1] - 1} scores for {max(lengths)} candidates")
+    return [row[1 : 1 + length].tolist() for row, length in zip(scores, lengths, strict=True)]
 
 
 def classifications(response: Any) -> list[Recommendations]:

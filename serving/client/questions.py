@@ -197,9 +197,13 @@ def _int32(value: int) -> np.int32:
 
 
 def _padded(rows: Sequence[Texts]) -> npt.NDArray[np.object_]:
-    """(rows, longest) of texts, "" after the end of a row."""
-    length = max((len(row) for row in rows), default=0)
-    padded = np.full((len(rows), length), "", dtype=object)
+    """(rows, 1 + longest) of texts, "" in front and after the end of a row.
+
+    In front, as a server that batches with ``pad_variable_length_inputs`` fills requests of
+    fewer columns up with their first element: with a first item, a history would be another.
+    """
+    longest = max((len(row) for row in rows), default=0)
+    padded = np.full((len(rows), 1 + longest), "", dtype=object)
     for place, row in enumerate(rows):
-        padded[place, : len(row)] = list(row)
+        padded[place, 1 : 1 + len(row)] = list(row)
     return padded

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.client import ServingClient, ServingClientError
+from serving.query import query
 from serving.server import ModelServer
 from serving.server.batching_parameters import read_batching_parameters
 from serving.server.loaded_model import LoadedModel
@@ -28,9 +29,13 @@ def test_the_warm_up_can_be_batched(exports: Path, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def client(exports: Path) -> Iterator[ServingClient]:
-    """A client of a server that batches."""
-    parameters = exports / "recommender/1/assets.extra/batching_parameters.txt"
+def client(exports: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingClient]:
+    """A client of a server that batches, requests of other widths too."""
+    brought = exports / "recommender/1/assets.extra/batching_parameters.txt"
+    parameters = tmp_path_factory.mktemp("batching") / "parameters.txt"
+    parameters.write_text(
+        brought.read_text().replace("length_inputs: false", "length_inputs: true")
+    )
     with (
         ModelServer(
             exports / "models.config",
@@ -44,13 +49,12 @@ def client(exports: Path) -> Iterator[ServingClient]:
 
 
 def test_each_client_gets_its_own_answer(client: ServingClient, expect: Expect) -> None:
-    """Histories of other lengths in one width, another k each, and one user who is unknown."""
+    """Histories of other lengths, another k each, and one user who is unknown."""
     histories = [[f"item-{i + j}" for j in range(1 + i % 4)] for i in range(40)]
     histories[7] = ["nobody"]
 
     def ask(user: int) -> list[tuple[str, float]]:
-        padded = [*histories[user], *[""] * (4 - len(histories[user]))]
-        return client.recommend([padded], [1 + user % 9], "recommender")[0]
+        return client.recommend([histories[user]], [1 + user % 9], "recommender")[0]
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(40)))
@@ -66,3 +70,9 @@ def test_a_scalar_cannot_be_batched(client: ServingClient) -> None:
     """tensorflow_serving/batching/batching_util.h, ComputeTensorBatchSize."""
     with pytest.raises(ServingClientError, match="must have at least one dimension"):
         client.recommend([["item-1"]], 3, "recommender")
+
+
+def test_a_question_from_the_command_line(client: ServingClient, expect: Expect) -> None:
+    """It has one k, which this server takes for each row alone."""
+    answer = query(client.address, ["item-1"], 3)
+    assert [item for item, _ in answer] == [item for item, _ in expect(["item-1"], 3)]

@@ -51,7 +51,8 @@ def test_recommend(kind: str) -> None:
     with fake_server({PREDICT: server}) as address:
         answer = ask(kind, address, "recommend", [["x"], ["y", "z"]], 2)
     assert answer == TWO_RECOMMENDED
-    assert server.inputs == {"item_ids": [[b"x", b""], [b"y", b"z"]], "k": 2}
+    # In front and at the end, so that servers that fill up by the first element do so by "".
+    assert server.inputs == {"item_ids": [[b"", b"x", b""], [b"", b"y", b"z"]], "k": 2}
     assert server.requests[0].model_spec.name == "recommender"
     assert server.requests[0].model_spec.signature_name == ""
     assert server.requests[0].inputs["k"].dtype == tf.int32.as_datatype_enum
@@ -60,21 +61,25 @@ def test_recommend(kind: str) -> None:
 @pytest.mark.parametrize(
     ("k", "arguments", "expected"),
     [
-        (2, {"exclude": ["e"]}, {"exclude": [[b"e"], [b"e"]], "allowed": [[]], "k": 2}),
+        (
+            2,
+            {"exclude": ["e"]},
+            {"exclude": [[b"", b"e"], [b"", b"e"]], "allowed": [[b""]], "k": 2},
+        ),
         (
             2,
             {"exclude": [["e"], []], "allowed": ["s", "t"]},
-            {"exclude": [[b"e"], [b""]], "allowed": [[b"s", b"t"]], "k": 2},
+            {"exclude": [[b"", b"e"], [b"", b""]], "allowed": [[b"", b"s", b"t"]], "k": 2},
         ),
         (
             2,
             {"allowed": [["s"], ["t", "u"]]},
-            {"exclude": [[], []], "allowed": [[b"s", b""], [b"t", b"u"]], "k": 2},
+            {"exclude": [[b""], [b""]], "allowed": [[b"", b"s", b""], [b"", b"t", b"u"]], "k": 2},
         ),
         (
             [2, 1],
             {"allowed": ["s"]},
-            {"exclude": [[], []], "allowed": [[b"s"], [b"s"]], "k": [2, 1]},
+            {"exclude": [[b""], [b""]], "allowed": [[b"", b"s"], [b"", b"s"]], "k": [2, 1]},
         ),
     ],
 )
@@ -89,7 +94,7 @@ def test_recommend_among(
     assert answer == TWO_RECOMMENDED
     assert server.requests[0].model_spec.signature_name == "recommend"
     assert server.inputs == {
-        "item_ids": [[b"x"], [b"y"]],
+        "item_ids": [[b"", b"x"], [b"", b"y"]],
         "k": expected["k"],
         "exclude_item_ids": expected["exclude"],
         "allowed_item_ids": expected["allowed"],
@@ -129,13 +134,13 @@ def test_match_by_an_export_that_tells_ids_alone(kind: str) -> None:
 
 
 def test_score(kind: str) -> None:
-    server = predictor(scores=np.array([[1, 2], [3, -np.inf]], np.float32))
+    server = predictor(scores=np.array([[-np.inf, 1, 2], [-np.inf, 3, -np.inf]], np.float32))
     with fake_server({PREDICT: server}) as address:
         answer = ask(kind, address, "score", [["x"], ["y"]], [["a", "b"], ["c"]])
     assert answer == [[1.0, 2.0], [3.0]]
     assert server.inputs == {
-        "item_ids": [[b"x"], [b"y"]],
-        "candidate_item_ids": [[b"a", b"b"], [b"c", b""]],
+        "item_ids": [[b"", b"x"], [b"", b"y"]],
+        "candidate_item_ids": [[b"", b"a", b"b"], [b"", b"c", b""]],
     }
     spec = server.requests[0].model_spec
     assert (spec.name, spec.signature_name) == ("recommender", "score")
@@ -146,7 +151,8 @@ def test_cold_start(kind: str) -> None:
     with fake_server({PREDICT: server}) as address:
         answer = ask(kind, address, "cold_start", [["green tea", "tea pot"], ["cup"]], [2, 1])
     assert answer == TWO_RECOMMENDED
-    assert server.inputs == {"titles": [[b"green tea", b"tea pot"], [b"cup", b""]], "k": [2, 1]}
+    titles = [[b"", b"green tea", b"tea pot"], [b"", b"cup", b""]]
+    assert server.inputs == {"titles": titles, "k": [2, 1]}
     assert server.requests[0].model_spec.name == "cold_start"
 
 
@@ -274,4 +280,4 @@ def test_compressed(compression: str, kind: str) -> None:
     with fake_server({PREDICT: server}) as address:
         history = [["x" * 10_000], ["y"]]
         assert ask(kind, address, "recommend", history, compression=compression) == TWO_RECOMMENDED
-    assert server.inputs["item_ids"] == [[b"x" * 10_000], [b"y"]]
+    assert server.inputs["item_ids"] == [[b"", b"x" * 10_000], [b"", b"y"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_server import KINDS, PREDICT, ask, ask_with, fake_server, predictor
 
@@ -69,7 +70,7 @@ def test_an_answer_of_another_model(outputs: dict[str, Any], problem: str, kind:
 
 def test_fewer_scores_than_candidates(kind: str) -> None:
     with (
-        fake_server({PREDICT: predictor(scores=[[1.0]])}) as address,
+        fake_server({PREDICT: predictor(scores=[[-np.inf, 1.0]])}) as address,
         pytest.raises(ServingClientError, match="1 scores for 2 candidates"),
     ):
         ask(kind, address, "score", [["a"]], ["b", "c"])

@@ -245,7 +245,7 @@ def test_many_histories_in_parts(rows: int, kind: str) -> None:
         request = predict_pb2.PredictRequest.FromString(raw)
         ids = request.inputs["item_ids"]
         # Later parts come back first.
-        time.sleep(0.05 / (1 + int(ids.string_val[0])))
+        time.sleep(0.05 / (1 + int(ids.string_val[1])))
         response = predict_pb2.PredictResponse()
         response.outputs["item_ids"].CopyFrom(ids)
         response.outputs["scores"].dtype = 1
