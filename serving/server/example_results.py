@@ -31,7 +31,8 @@ def classification_result(outputs: Arrays, count: int) -> classification_pb2.Cla
         count: How many examples there are, n.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, if an output has another shape or type.
+        RequestError: INVALID_ARGUMENT, if an output has another shape or type, or a label is
+            no UTF-8.
     """
     for name, dtype in ((CLASSES, "DT_STRING"), (SCORES, "DT_FLOAT")):
         if name in outputs:
@@ -43,12 +44,25 @@ def classification_result(outputs: Arrays, count: int) -> classification_pb2.Cla
         )
     result = classification_pb2.ClassificationResult()
     fields = [("label", outputs.get(CLASSES)), ("score", outputs.get(SCORES))]
-    given = {name: array.tolist() for name, array in fields if array is not None}
+    given = {name: _values(array) for name, array in fields if array is not None}
     for rows in zip(*given.values(), strict=True):
         classes = result.classifications.add().classes
         for values in zip(*rows, strict=True):
             classes.add(**dict(zip(given, values, strict=True)))
     return result
+
+
+def _values(array: npt.NDArray[Any]) -> list[list[Any]]:
+    """Labels as ``str``: other bytes TF-Serving sends, but few clients could read them."""
+    rows = array.tolist()
+    if array.dtype != np.dtype(object):
+        return rows
+    try:
+        return [[label.decode() for label in row] for row in rows]
+    except UnicodeDecodeError as error:
+        raise invalid_argument(
+            f"Expected classes Tensor of UTF-8 texts. Got: {error.object!r}"
+        ) from error
 
 
 def _check_matrix(name: str, dtype: str, array: npt.NDArray[Any], count: int) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -98,6 +100,8 @@ class LoadedModel:
         self._batching = batching
         self.folder = folder = Path(folder)
         _check_saved_model(folder, set(tags))
+        self._runs = 0
+        self._run_ended = threading.Condition()
         intra, inter = threads
         self._session = tf.compat.v1.Session(
             graph=tf.Graph(),
@@ -130,7 +134,7 @@ class LoadedModel:
             RequestError: as TF-Serving answers.
         """
         signature = self.find_signature(signature_name)
-        arrays = check_inputs(inputs, signature.inputs)
+        arrays = check_inputs(inputs, signature)
         wanted = check_output_filter(output_filter, signature.outputs)
         check_types(arrays, signature.inputs)
         return arrays, wanted
@@ -159,15 +163,8 @@ class LoadedModel:
         signature = self.find_signature(signature_name)
         fetches = {name: signature.outputs[name].name for name in outputs}
         feeds = {signature.inputs[name].name: array for name, array in arrays.items()}
-        options = None
-        if timeout is not None:
-            # To TensorFlow 0 is no limit.
-            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1_000)))
-        try:
-            found = self._session.run(fetches, feeds, options)
-        except tf.errors.OpError as error:
-            raise run_error(error) from error
-        return {name: np.asarray(output) for name, output in found.items()}
+        with self._counted():
+            return self._run(fetches, feeds, timeout)
 
     def find_signature(self, name: str) -> Any:
         """The signature of that key; "" means ``serving_default``."""
@@ -178,9 +175,44 @@ class LoadedModel:
             )
         return self.signatures[key]
 
+    def wait_for_runs(self) -> None:
+        """Blocks until nothing runs: a run goes on when the request that it is for was given up."""
+        with self._run_ended:
+            self._run_ended.wait_for(lambda: not self._runs)
+
     def close(self) -> None:
         """Frees the session; what runs in it still, for nobody, is broken off."""
         self._session.close()
+
+    def _run(
+        self,
+        fetches: Mapping[str, str],
+        feeds: Mapping[str, npt.NDArray[Any]],
+        timeout: float | None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        options = None
+        if timeout is not None:
+            # To TensorFlow 0 is no limit.
+            options = tf.compat.v1.RunOptions(timeout_in_ms=max(1, int(timeout * 1_000)))
+        try:
+            found = self._session.run(fetches, feeds, options)
+        except tf.errors.OpError as error:
+            raise run_error(error) from error
+        except UnicodeDecodeError as error:
+            # An op that quotes bytes which are no text: TensorFlow's Python loses the code.
+            raise invalid_argument(error.object.decode(errors="backslashreplace")) from error
+        return {name: np.asarray(output) for name, output in found.items()}
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._run_ended:
+            self._runs += 1
+        try:
+            yield
+        finally:
+            with self._run_ended:
+                self._runs -= 1
+                self._run_ended.notify_all()
 
     def _warm_up(self, file: Path, iterations: int) -> Warmup | None:
         if not file.exists():

@@ -72,6 +72,12 @@ class Metric:
                 cell[bisect_right(self._bounds, value)] += 1
             cell[-1] += value
 
+    def first_count(self) -> int:
+        """What it has counted for the first of its label sets; 0 for a histogram."""
+        with self._lock:
+            cells = {} if self._bounds else self._cells
+            return int(cells[min(cells)][-1]) if cells else 0
+
     def lines(self) -> Iterator[str]:
         """Its lines on the page."""
         yield f"# TYPE {self.name} {'histogram' if self._bounds else 'counter'}"
@@ -175,10 +181,24 @@ class Metrics:
         self._processed_sizes.add(padded)
         self._padding.add(padded - sum(sizes), str(padded))
 
+    def first_count(self, name: str) -> int:
+        """A metric as a reload reads it (``model_service_impl.cc``), by TensorFlow's name.
+
+        Args:
+            name: Such as ``/tensorflow/serving/request_count``.
+
+        Returns:
+            The count of its first label set; 0 for a histogram, and for what is not there.
+        """
+        wanted = name.replace("/", ":")
+        return next((m.first_count() for m in self._all() if m.name == wanted), 0)
+
+    def _all(self) -> list[Metric]:
+        return [value for value in vars(self).values() if isinstance(value, Metric)]
+
     def page(self) -> str:
         """All of them in Prometheus' text format, by name."""
-        metrics = [value for value in vars(self).values() if isinstance(value, Metric)]
-        ordered = sorted(metrics, key=lambda metric: metric.name)
+        ordered = sorted(self._all(), key=lambda metric: metric.name)
         return "\n".join(line for metric in ordered for line in metric.lines()) + "\n"
 
 

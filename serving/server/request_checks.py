@@ -6,6 +6,7 @@ what running would find: dtypes and shapes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from serving.tensor_protos import array_of
+
+MAX_REPEATED: Final = 1 << 20
+"""Most elements of a tensor that repeats its last value: a few bytes can claim any shape."""
 
 MESSAGE_LIMIT: Final = 1024
 """TF-Serving cuts longer messages: they travel in a header of limited size."""
@@ -57,29 +61,46 @@ def check_model_spec(request: Any) -> Any:
     return request.model_spec
 
 
-def check_inputs(
-    inputs: Mapping[str, Any], signature: Mapping[str, Any]
-) -> dict[str, npt.NDArray[Any]]:
+def check_inputs(inputs: Mapping[str, Any], signature: Any) -> dict[str, npt.NDArray[Any]]:
     """The inputs as arrays, after checks of their number, names and bytes.
+
+    An input that the request leaves out is what the signature's ``defaults`` say
+    (``predict_util.cc``, and TensorFlow's ``cc/saved_model/util.cc``).
 
     Args:
         inputs: Input name -> ``TensorProto``.
-        signature: Input name -> ``TensorInfo``.
+        signature: The ``SignatureDef``.
     """
-    if len(inputs) != len(signature):
-        raise invalid_argument(_count_message(set(inputs), set(signature)))
+    wanted, defaults = signature.inputs, signature.defaults
+    if len(inputs) > len(wanted) or (len(inputs) < len(wanted) and not defaults):
+        raise invalid_argument(_count_message(set(inputs), set(wanted)))
     arrays = {}
-    for alias, proto in inputs.items():
-        if alias not in signature:
+    for alias in sorted(wanted):
+        if alias not in inputs and alias not in defaults:
             raise invalid_argument(
-                f"input tensor alias not found in signature: {alias}. "
-                f"Inputs expected to be in the set {_braces(signature)}."
+                f"Signature input alias: {alias}(feed name: {wanted[alias].name}) not found in "
+                "request and no default value provided. Inputs expected to be in the request "
+                f"{_braces(inputs)}, or default input alias set: {','.join(sorted(defaults))}"
             )
         try:
-            arrays[alias] = array_of(proto)
+            arrays[alias] = _read((inputs if alias in inputs else defaults)[alias])
         except (ValueError, MemoryError) as error:
             raise invalid_argument(f"tensor parsing error: {alias}") from error
+    used = arrays.keys() & set(inputs)
+    if len(used) < len(inputs):
+        raise invalid_argument(
+            f"Inputs contains invalid name. Used request inputs: {','.join(sorted(used))}, "
+            f"request input: {','.join(sorted(inputs))}"
+        )
     return arrays
+
+
+def _read(proto: Any) -> npt.NDArray[Any]:
+    count = math.prod(dim.size for dim in proto.tensor_shape.dim)
+    # A value takes a byte at least.
+    if count > MAX_REPEATED and count > proto.ByteSize():
+        raise ValueError(f"{count} elements are more than {MAX_REPEATED}, and were not sent")
+    return array_of(proto)
 
 
 def check_output_filter(output_filter: Iterable[str], outputs: Mapping[str, Any]) -> list[str]:

@@ -92,9 +92,13 @@ async def reload_config(core: ServerCore, request: Any, timeout: float | None = 
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "
             "Only ModelConfigList is currently supported"
         )
+    before = {name: core.metrics.first_count(name) for name in request.metric_names}
     await core.manager.reload(request.config)
     response = model_management_pb2.ReloadConfigResponse()
     response.status.SetInParent()
+    for name, count in before.items():
+        increase = core.metrics.first_count(name) - count
+        response.metric.add(name=name, int64_value_increase=increase)
     return response
 
 

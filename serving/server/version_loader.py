@@ -73,10 +73,12 @@ class VersionLoader:
             self._states.publish(version, STATES.AVAILABLE)
 
     async def unload(self, version: Version) -> None:
-        """Unloads a version when the requests that use it have ended; no new one gets it."""
+        """Unloads a version when what uses it has ended; no new request gets it."""
         self._states.publish(version, STATES.UNLOADING)
         async with self._unloads or nullcontext():
             await version.unused()
+            if version.loaded is not None:
+                await self._in_thread(version.loaded.wait_for_runs)
             await self.free(version)
 
     async def free(self, version: Version) -> None:

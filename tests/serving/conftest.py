@@ -209,8 +209,8 @@ def base(tmp_path: Path, doubler: Path) -> Path:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Holds requests of servers in this process."""
-    gate = Gate(LoadedModel.run)
-    monkeypatch.setattr(LoadedModel, "run", lambda *arguments: gate.run(*arguments))
+    gate = Gate(LoadedModel._run)
+    monkeypatch.setattr(LoadedModel, "_run", lambda *arguments: gate.run(*arguments))
     yield gate
     gate.open()
 

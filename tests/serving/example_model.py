@@ -49,8 +49,13 @@ SIGNATURES: dict[str, Callable[[tf.Tensor, tf.Tensor], Outputs]] = {
 }
 
 
-def save_example_model(folder: Path) -> Path:
-    """Writes the model; "classes" and "half" are given TF-Serving's own method names."""
+def save_example_model(folder: Path, **more: tf.types.experimental.Callable) -> Path:
+    """Writes the model; "classes" and "half" are given TF-Serving's own method names.
+
+    Args:
+        folder: Where to.
+        more: Further signatures.
+    """
     module = tf.Module()
     signatures = {key: over_examples(make) for key, make in SIGNATURES.items()}
     signatures["float"] = tf.function(lambda inputs: {"outputs": inputs}).get_concrete_function(
@@ -65,7 +70,7 @@ def save_example_model(folder: Path) -> Path:
     signatures["scaled"] = tf.function(lambda x, k: {"y": k * x}).get_concrete_function(
         x=tf.TensorSpec([None], tf.float32, "x"), k=tf.TensorSpec([], tf.float32, "k")
     )
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+    tf.saved_model.save(module, str(folder), signatures={**signatures, **more})
     name_methods(folder / "saved_model.pb", {"classes": CLASSIFY, "half": REGRESS})
     return folder
 

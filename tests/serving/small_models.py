@@ -149,7 +149,7 @@ class Caller:
 
 
 class Gate:
-    """Holds requests in their threads, and tells which ran: ``LoadedModel.run`` goes through it.
+    """Holds requests in their threads, and tells which ran: ``LoadedModel._run`` goes through it.
 
     Not an op that waits: that would take TensorFlow's one thread, and no version could load.
     """
@@ -162,17 +162,23 @@ class Gate:
         self._run = run
         self._opened = threading.Event()
 
-    def run(self, model: LoadedModel, name: str, arrays: Any, *rest: Any) -> Any:
-        """In the place of ``LoadedModel.run``."""
-        self.seen.append(float(arrays["x"][0]))
+    def run(self, model: LoadedModel, fetches: Any, feeds: Any, timeout: float | None) -> Any:
+        """In the place of ``LoadedModel._run``."""
+        (x,) = feeds.values()
+        self.seen.append(float(x[0]))
         if self.seen[-1] == self.HELD:
             assert self._opened.wait(2 * PATIENCE)
-        return self._run(model, name, arrays, *rest)
+        return self._run(model, fetches, feeds, timeout)
 
-    def hold(self, caller: Caller) -> Any:
+    @property
+    def is_open(self) -> bool:
+        """Whether they were let go."""
+        return self._opened.is_set()
+
+    def hold(self, caller: Caller, timeout: float = PATIENCE) -> Any:
         """The future of a request that has begun to run, and does until the gate opens."""
         request = caller.request(x=self.HELD)
-        running = caller.prediction.Predict.future(request, timeout=PATIENCE)
+        running = caller.prediction.Predict.future(request, timeout=timeout)
         wait_for(lambda: self.HELD in self.seen, "the request that is held")
         return running
 

@@ -121,8 +121,9 @@ CASES: dict[str, tuple[Spoil, str, str]] = {
     "another input": (
         rename_k,
         BAD,
-        "input tensor alias not found in signature: n. "
-        f"Inputs expected to be in the set {SIGNATURE_INPUTS}.",
+        "Signature input alias: k(feed name: serving_default_k:0) not found in request and no "
+        "default value provided. Inputs expected to be in the request {item_ids,n}, or default "
+        "input alias set: ",
     ),
     "no dtype": (break_proto, BAD, "tensor parsing error: k"),
     "torn content": (break_content, BAD, "tensor parsing error: k"),

@@ -14,7 +14,12 @@ from example_model import CLASSIFY, save_example_model
 from prometheus_client.parser import text_string_to_metric_families
 from rest_model import ask
 from small_models import PATIENCE, Caller, add_version, config_text, failure
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    prediction_service_pb2_grpc,
+)
 from test_examples import GIVEN, classification, multi
 
 from idp_tf.errors import ServingError
@@ -183,6 +188,28 @@ def test_a_config_that_is_none(launch: Any, tmp_path: Path) -> None:
     file.write_text("prometheus { }")
     with pytest.raises(ServingError, match="not a MonitoringConfig"):
         launch(rest_api_port=-1, monitoring_config_file=str(file))
+
+
+def test_a_reload_tells_by_how_much_a_count_has_grown(launch: Any, base: Path) -> None:
+    """``model_servers/model_service_impl.cc``: the first label set, here the first model's."""
+    caller = launch()
+    name, latency = "/tensorflow/serving/request_count", "/tensorflow/serving/request_latency"
+    request = model_management_pb2.ReloadConfigRequest(metric_names=[name, latency])
+    late = base.with_name("late")
+    late.mkdir()
+    for model, folder in (("m", base), ("late", late)):
+        request.config.model_config_list.config.add(
+            name=model, base_path=str(folder), model_platform="tensorflow"
+        )
+    caller.answering()
+    reload = caller.models.HandleReloadConfigRequest.future(request, timeout=PATIENCE)
+    # The state of a question after it shows that it has begun.
+    caller.states()
+    assert [caller.answering() for _ in range(3)] == [1, 1, 1]
+    assert not reload.done()
+    (base / "1").rename(late / "1")
+    grown = {metric.name: metric.int64_value_increase for metric in reload.result().metric}
+    assert grown == {name: 3, latency: 0}
 
 
 def test_bounds_are_tensorflows() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from example_model import CLASSIFY, REGRESS, save_example_model
 from small_models import PATIENCE, Caller, add_version, config_text, failure
 from tensorflow_serving.apis import (
@@ -70,6 +71,16 @@ def test_classify(service: Any) -> None:
         [("pot+", -0.5), ("pot-", 0.5)],
     ]
     assert str(response.model_spec) == str(spec("serving_default"))
+
+
+def test_a_label_that_is_no_text(service: Any) -> None:
+    """TF-Serving sends such bytes in a field of text, which Python's clients cannot read."""
+    example = tf.train.Example()
+    example.features.feature["name"].bytes_list.value.append(b"\xff")
+    assert failure(lambda: service.Classify(classification("", example), timeout=PATIENCE)) == (
+        "INVALID_ARGUMENT",
+        "Expected classes Tensor of UTF-8 texts. Got: b'\\xff+'",
+    )
 
 
 def test_regress(service: Any) -> None:

@@ -79,12 +79,37 @@ def try_status(caller: Caller) -> tuple[str, str] | None:
     return None
 
 
-def test_a_client_that_vanishes_lets_its_version_go(launch: Launch, base: Path, gate: Gate) -> None:
-    caller = launch()
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("given_up", ["late", "vanished"])
+def test_a_version_stays_while_a_thread_runs_it(
+    launch: Launch,
+    base: Path,
+    gate: Gate,
+    monkeypatch: pytest.MonkeyPatch,
+    given_up: str,
+    batched: bool,
+) -> None:
+    """The request is over for its client; the session is closed when the run has ended, too."""
+    closed: list[bool] = []
+    close = LoadedModel.close
+
+    def watched(model: LoadedModel) -> None:
+        closed.append(gate.is_open)
+        close(model)
+
+    monkeypatch.setattr(LoadedModel, "close", watched)
+    caller = launch(enable_batching=batched)
     with grpc.insecure_channel(caller.server.address) as channel:
-        gate.hold(Caller(channel, caller.server))
+        running = gate.hold(Caller(channel, None), 1.0 if given_up == "late" else PATIENCE)
+        if given_up == "late":
+            assert failure(running.result)[0] == "DEADLINE_EXCEEDED"
     (base / "1").rename(base / "2")
+    caller.wait_for_states({2: "AVAILABLE", 1: "UNLOADING"})
+    assert [caller.answering() for _ in range(20)] == [2] * 20
+    assert caller.states() == {2: "AVAILABLE", 1: "UNLOADING"}
+    gate.open()
     caller.wait_for_states({2: "AVAILABLE", 1: "END"})
+    assert closed == [True]
 
 
 def test_a_message_that_is_too_long(launch: Launch) -> None:
