@@ -33,6 +33,7 @@ BENCHES: Final = (
     "prepare",
     "end-to-end",
     "losses",
+    "serve",
 )
 CURVED: Final = ("train-growth", "matcher-fit", "match")
 """Benchmarks that have a curve to draw."""
