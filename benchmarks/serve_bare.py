@@ -40,7 +40,9 @@ def write_models(folder: str, items: int, length: int) -> None:
     # Some are longer than the encoder reads.
     lengths = rng.integers(_SHORTEST, int(_LONGEST_SURPLUS * length) + 1, _HISTORIES)
     histories = [rng.choice(items, size, replace=False).tolist() for size in lengths]
-    text = json.dumps([[names[item] for item in history] for history in histories])
+    # One width for all: a server joins no others in a batch.
+    rows = [[names[item] for item in history] for history in histories]
+    text = json.dumps([row + [""] * (lengths.max() - len(row)) for row in rows])
     (Path(folder) / "histories.json").write_text(text, encoding="utf-8")
 
 
@@ -86,10 +88,8 @@ def _time_calls(
 
 
 def _batch(histories: list[list[str]], k: int) -> Arrays:
-    width = max(map(len, histories))
-    padded = [history + [""] * (width - len(history)) for history in histories]
     return {
-        "item_ids": np.array(padded, dtype=object),
+        "item_ids": np.array(histories, dtype=object),
         "k": np.full(len(histories), k, np.int32),
     }
 
