@@ -108,6 +108,8 @@ class Server(Process):
         flags = [
             f"--model_config_file={folder / 'export' / 'models.config'}",
             "--port=0",
+            # Two servers cannot both have its default.
+            "--rest_api_port=0",
             f"--tensorflow_intra_op_parallelism={within}",
             f"--tensorflow_inter_op_parallelism={between}",
         ]
