@@ -49,9 +49,7 @@ def fill_tensor(proto: Any, value: npt.ArrayLike) -> None:
         >>> proto.int_val
         [1, 2]
     """
-    array = np.asarray(value)
-    if array.dtype.kind in "US":
-        array = array.astype(object)
+    array = sendable_array(value)
     if array.dtype not in _FIELDS:
         raise ValueError(f"arrays of {array.dtype} cannot be sent")
     number, field = _FIELDS[array.dtype]
@@ -67,6 +65,22 @@ def fill_tensor(proto: Any, value: npt.ArrayLike) -> None:
         getattr(proto, field).extend(flat)
     except TypeError as error:
         raise ValueError(f"not an array of strings: {error}") from error
+
+
+def sendable_array(value: npt.ArrayLike) -> npt.NDArray[Any]:
+    r"""An array, or nested lists, as an array; of texts one of objects.
+
+    NumPy's texts of fixed width lose zero bytes at the end, and a serialized tf.Example may end
+    with one: so texts go into objects straight from the lists.
+
+    Example:
+        >>> sendable_array([b"a\x00"])
+        array([b'a\x00'], dtype=object)
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "US":
+        return array
+    return array.astype(object) if isinstance(value, np.ndarray) else np.array(value, object)
 
 
 def array_of(proto: Any) -> npt.NDArray[Any]:

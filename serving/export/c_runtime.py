@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from idp_tf.errors import ServingError
 from serving.saved_models import describe_signatures, read_meta_graph
+from serving.tensors import sendable_array
 
 SOURCE: Final = Path(__file__).parent / "predict.c"
 
@@ -65,7 +66,9 @@ def build_program(folder: str | Path) -> Path:
         *("-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"),
         f"-Wl,-rpath,{tensorflow}",
     ]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        command, capture_output=True, check=False, encoding="utf-8", errors="replace"
+    )
     if built.returncode != 0:
         raise ServingError(f"it does not build: {built.stderr.strip()}", where=SOURCE)
     return program
@@ -113,7 +116,9 @@ def run_calls(
         for info in signature["outputs"].values():
             command += ["-o", info["tensor"]]
         command.append("-r")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, check=False, encoding="utf-8", errors="replace"
+    )
     if done.returncode != 0:
         raise ServingError(f"the C runtime says: {done.stderr.strip()}", where=Path(version))
     lines = iter(done.stdout.rstrip("\n").split("\n"))
@@ -126,6 +131,13 @@ def run_calls(
     ]
 
 
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    # An op's error may quote bytes that are no text.
+    return subprocess.run(
+        command, capture_output=True, check=False, encoding="utf-8", errors="replace"
+    )
+
+
 def _package(name: str) -> Path:
     """The folder of an installed package."""
     spec = importlib.util.find_spec(name)
@@ -136,11 +148,11 @@ def _package(name: str) -> Path:
 
 def _feed(tensor: str, value: npt.ArrayLike) -> list[str]:
     """The program's words for an input."""
-    array = np.asarray(value)
+    array = sendable_array(value)
     dims = ",".join(map(str, array.shape))
     if array.dtype.kind in "iu":
         return ["-i", tensor, dims, *map(str, array.ravel().tolist())]
-    texts = array.astype(object).ravel().tolist()
+    texts = array.ravel().tolist()
     coded = [(text.encode() if isinstance(text, str) else text).hex() for text in texts]
     return ["-s", tensor, dims, *coded]
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
@@ -23,6 +22,7 @@ from serving.saved_models import (
     WARMUP_FILE,
 )
 from serving.tensor_protos import typed_proto
+from serving.tensors import sendable_array
 
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches that a server makes are padded to one of these, and warmed up."""
@@ -109,7 +109,7 @@ def rest_body(method: Method) -> dict[str, Any]:
     """The method's example as a body of ``:predict`` by rows, ``:classify`` or ``:regress``."""
     if method.described["method"] != PREDICT:
         return {"signature_name": method.key, "examples": [dict(method.row)]}
-    instance = {name: _json_value(_array(value)[0]) for name, value in method.row.items()}
+    instance = {name: _json_value(sendable_array(value)[0]) for name, value in method.row.items()}
     return {"signature_name": method.key, "instances": [instance]}
 
 
@@ -118,17 +118,12 @@ def _warmup_record(model: str, method: Method, size: int) -> bytes:
     predict.model_spec.name = model
     predict.model_spec.signature_name = method.key
     for name, value in method.row.items():
-        predict.inputs[name].CopyFrom(typed_proto(np.repeat(_array(value), size, axis=0)))
+        predict.inputs[name].CopyFrom(typed_proto(np.repeat(sendable_array(value), size, axis=0)))
     log = prediction_log_pb2.PredictionLog(
         predict_log=prediction_log_pb2.PredictLog(request=predict)
     )
     record: bytes = log.SerializeToString()
     return record
-
-
-def _array(value: Any) -> npt.NDArray[Any]:
-    array = np.asarray(value)
-    return array.astype(object) if array.dtype.kind in "US" else array
 
 
 def _json_value(value: Any) -> Any:

@@ -62,7 +62,7 @@ def answer(*arguments: object) -> dict[str, Any]:
 def test_items(server: Answering, address: str) -> None:
     read = answer("--items", "x, y,", "--address", address, "--k", 1)
     assert read["items"] == ["x", "y"]
-    assert server.inputs == {"item_ids": [[b"x", b"y"]], "k": 1}
+    assert server.inputs == {"item_ids": [[b"", b"x", b"y"]], "k": 1}
     assert (server.model, server.signature) == ("recommender", "")
 
 
@@ -73,15 +73,15 @@ def test_exclude_and_allowed(server: Answering, address: str, tmp_path: Path) ->
         *("--allowed", f"@{tmp_path / 'stock.txt'}", "--model", "recommender_scann"),
     )
     assert (server.model, server.signature) == ("recommender_scann", "recommend")
-    assert server.inputs["exclude_item_ids"] == [[b"y", b"z"]]
-    assert server.inputs["allowed_item_ids"] == [[b"b", b"c, d"]]
+    assert server.inputs["exclude_item_ids"] == [[b"", b"y", b"z"]]
+    assert server.inputs["allowed_item_ids"] == [[b"", b"b", b"c, d"]]
 
 
 def test_a_history_of_titles(server: Answering, address: str) -> None:
     titles = ("--titles-history", "Green tea, loose", "--titles-history", "Tea pot")
     read = answer(*titles, "--address", address)
     assert read["items"] == ["Green tea, loose", "Tea pot"]
-    assert server.inputs == {"titles": [[b"Green tea, loose", b"Tea pot"]], "k": 10}
+    assert server.inputs == {"titles": [[b"", b"Green tea, loose", b"Tea pot"]], "k": 10}
     assert server.model == "cold_start"
 
 

@@ -42,6 +42,11 @@ def test_strings_survive(texts: list[bytes]) -> None:
     assert array_of(typed_proto(array)).tolist() == texts
 
 
+def test_zero_bytes_at_the_end_stay() -> None:
+    """A serialized tf.Example with an empty text ends with one; NumPy's fixed widths drop it."""
+    assert list(typed_proto([[b"\n\x00"], ["x"]]).string_val) == [b"\n\x00", b"x"]
+
+
 def test_text_becomes_bytes() -> None:
     assert array_of(typed_proto([["thé", ""]])).tolist() == [["thé".encode(), b""]]
 

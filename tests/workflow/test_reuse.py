@@ -98,6 +98,8 @@ def test_another_target_and_more_seeds(
     assert versions == {
         "recommender": ["1", "2"],
         "recommender_scann": ["1", "2"],
+        "cold_start": ["1", "2"],
+        "cold_start_scann": ["1", "2"],
         "matcher": ["1"],
         "matcher_scann": ["1"],
     }

@@ -28,7 +28,9 @@ SYSTEMS = (
 )
 PROTOCOLS = (f"sampled-{NEGATIVES}", "full")
 METRICS = ("HR@1", "HR@3", "HR@5", "HR@10", "NDCG@1", "NDCG@3", "NDCG@5", "NDCG@10", "MRR")
-EXPORTS = ("matcher", "matcher_scann", "recommender", "recommender_scann")
+EXPORTS = tuple(
+    name + form for name in ("cold_start", "matcher", "recommender") for form in ("", "_scann")
+)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +210,7 @@ def test_the_page_shows_the_figures(report: dict[str, Any], finished: Path) -> N
     assert "http://" not in page and "https://" not in page
 
 
-def test_four_models_are_exported(finished: Path) -> None:
+def test_every_model_is_exported_in_both_forms(finished: Path) -> None:
     config = model_server_config_pb2.ModelServerConfig()
     text_format.Parse((finished / "export/models.config").read_text(), config)
     listed = {model.name: Path(model.base_path) for model in config.model_config_list.config}
