@@ -81,14 +81,14 @@ def find_shards(
 
 def read_shards(name: str, shards: Shards, options: ReadOptions = DEFAULT_OPTIONS) -> RawDomain:
     """Reads a domain from all its files; see ``find_shards`` and the format's reader."""
-    tables = [
-        _all(block_reader(shards.layout, file, options) for file in files)
-        for block_reader, files in (
-            (interaction_blocks, shards.interactions),
-            (item_blocks, shards.items),
-        )
-    ]
-    return assemble(name, *tables, (shards.interactions, shards.items), options)
+    files = shards.interactions, shards.items
+    return assemble(
+        name,
+        _all(interaction_blocks(shards.layout, file, options) for file in files[0]),
+        _all(item_blocks(shards.layout, file, options) for file in files[1]),
+        files,
+        options,
+    )
 
 
 def interaction_blocks(
