@@ -56,6 +56,11 @@ class ScopeItems:
     items: Sequence[str]
     systems: Sequence[str]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the candidates are all items of the domain."""
+        return self.name == ALL
+
 
 def plan_scopes(catalogue: Sequence[str], baseline: IdMap | None) -> list[ScopeItems]:
     """The scopes of an evaluation; see the module.

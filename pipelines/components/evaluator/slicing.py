@@ -19,7 +19,7 @@ ITEM_TRAINING: Final = "item_training"
 ITEM_NOVELTY: Final = "item_novelty"
 DIMENSIONS: Final = (DOMAIN, HISTORY_LENGTH, ITEM_POPULARITY, ITEM_TRAINING, ITEM_NOVELTY)
 
-ALL_USERS: Final = "all users"
+ALL_USERS: Final = "all"
 COLD, WARM = "cold", "warm"
 NEW, KNOWN = "new", "known"
 
