@@ -20,13 +20,13 @@ from pipelines.components.evaluator.models import (
     BASELINE,
     CONTROL,
     MODEL,
-    ModelFiles,
     check_covers,
 )
 from pipelines.components.evaluator.parameters import EvaluatorParameters
 from pipelines.components.evaluator.ranking import plan_scopes
 from pipelines.components.evaluator.results import RULE, Results
 from pipelines.components.verdict import BLESSED, NOT_BLESSED, write_verdict
+from pipelines.model_files import ModelFiles
 
 METRICS_FILE: Final = "metrics.json"
 SLICES_FILE: Final = "slices.parquet"

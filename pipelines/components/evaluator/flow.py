@@ -23,7 +23,7 @@ from idp_tf.data.schema import IdMap
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import requires_extra
 from pipelines.beam_options import build_pipeline
-from pipelines.components.evaluator.models import BASELINE, ModelFiles
+from pipelines.components.evaluator.models import BASELINE
 from pipelines.components.evaluator.ranking import ScopeItems, ScopeRanker, plan_scopes
 from pipelines.components.evaluator.records import (
     MIN_EVALUATED,
@@ -35,6 +35,7 @@ from pipelines.components.evaluator.records import (
 )
 from pipelines.components.evaluator.slicing import Slice, Slicer
 from pipelines.components.evaluator.sums import MetricSums, merged
+from pipelines.model_files import ModelFiles
 
 with requires_extra("pipelines", purpose="the component Evaluator"):
     import apache_beam as beam
