@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import apache_beam as beam
 from tfx_bsl.tfxio.tf_example_record import TFExampleRecord
 from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
 
+from idp_tf.errors import DataError
 from pipelines.beam_options import build_pipeline
 from pipelines.components.statistics_gen.counts import SumCounts
 from pipelines.components.statistics_gen.features import GatherFeatures, Split
@@ -81,19 +83,30 @@ def gather(
         folder: Where the workers leave their results, a few MB.
         sizes: How work is divided.
         beam_args: Options for Beam.
+
+    Raises:
+        DataError: if records cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with build_pipeline(beam_args) as pipeline:
-        counted = [_users(pipeline, examples, split, folder, sizes) for split in USER_SPLITS]
-        counted.append(_items(pipeline, items, folder, sizes))
-        _ = (
-            counted
-            | "All counts" >> beam.Flatten()
-            | "Sum" >> beam.CombinePerKey(SumCounts())
-            | "Summarise" >> beam.ParDo(SummarisePart(sizes.num_top, sizes.num_words))
-            | "Merge" >> beam.CombineGlobally(MergeSummaries(sizes.num_top, sizes.num_words))
-            | "Keep summary" >> beam.ParDo(Keep(str(folder / "summary")))
-        )
+    pipeline = build_pipeline(beam_args)
+    counted = [_users(pipeline, examples, split, folder, sizes) for split in USER_SPLITS]
+    counted.append(_items(pipeline, items, folder, sizes))
+    _ = (
+        counted
+        | "All counts" >> beam.Flatten()
+        | "Add up" >> beam.CombinePerKey(SumCounts())
+        | "Summarise" >> beam.ParDo(SummarisePart(sizes.num_top, sizes.num_words))
+        | "Merge" >> beam.CombineGlobally(MergeSummaries(sizes.num_top, sizes.num_words))
+        | "Keep summary" >> beam.ParDo(Keep(str(folder / "summary")))
+    )
+    try:
+        pipeline.run().wait_until_finish()
+    except (OSError, ValueError, RuntimeError, zlib.error) as error:
+        raise DataError(
+            f"the records cannot be read: {error}",
+            where=f"{examples} and {items}",
+            remedy="run ExampleGen again, if a file is damaged",
+        ) from error
     splits = {split: _kept(folder / split) for split in (*USER_SPLITS, ITEM_SPLIT)}
     return Gathered(splits, _kept(folder / "titles"), _kept(folder / "summary"))
 
@@ -115,7 +128,7 @@ def _users(pipeline: Any, examples: Path, split: str, folder: Path, sizes: Sizes
     tfxio = TFSequenceExampleRecord(_pattern(examples, split), _TELEMETRY)
     batches = pipeline | f"Read {split}" >> tfxio.BeamSource(sizes.batch_records)
     _features(batches, split, folder, sizes)
-    return batches | f"Count {split}" >> beam.ParDo(CountUsers(split, sizes.parts))
+    return _summed(batches | f"Count {split}" >> beam.ParDo(CountUsers(split, sizes.parts)), split)
 
 
 def _items(pipeline: Any, items: Path, folder: Path, sizes: Sizes) -> Any:
@@ -124,7 +137,12 @@ def _items(pipeline: Any, items: Path, folder: Path, sizes: Sizes) -> Any:
     _features(batches, ITEM_SPLIT, folder, sizes)
     titles = batches | "Titles" >> beam.CombineGlobally(GatherTitles())
     _ = titles | "Keep titles" >> beam.ParDo(Keep(str(folder / "titles")))
-    return batches | "Count items" >> beam.ParDo(CountItems(sizes.parts))
+    return _summed(batches | "Count items" >> beam.ParDo(CountItems(sizes.parts)), ITEM_SPLIT)
+
+
+def _summed(counted: Any, split: str) -> Any:
+    """Sums where the records are read: behind a Flatten, runners let every batch's table pass."""
+    return counted | f"Sum {split}" >> beam.CombinePerKey(SumCounts())
 
 
 def _features(batches: Any, split: str, folder: Path, sizes: Sizes) -> None:

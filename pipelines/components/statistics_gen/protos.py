@@ -183,7 +183,8 @@ def _fill_standard(histogram: Any, numbers: Numbers) -> None:
 
 
 def _borders(numbers: Numbers, number: int) -> list[float]:
-    found = numbers.quantiles.GetQuantiles(number + 1)
+    """The borders of so many buckets that hold as many values each."""
+    found = numbers.quantiles.GetQuantiles(number)
     return list(found.to_pylist()[0])
 
 
