@@ -201,7 +201,7 @@ def test_a_title_is_found_in_shards_of_any_number(digest: str, now: int, before:
     assert len(places) == max(1, before // now)
 
 
-@given(st.integers(0, 10**6), st.integers(1, 10**4))
+@given(st.integers(0, 10**6), st.integers(16, 10**4))
 def test_number_of_shards(num_items: int, shard_items: int) -> None:
     number = choose_num_shards(num_items, shard_items)
     assert number & (number - 1) == 0
