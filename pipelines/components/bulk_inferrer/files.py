@@ -50,7 +50,9 @@ def title_digest(title: str) -> str:
 
 
 def choose_num_shards(num_items: int, shard_items: int) -> int:
-    """The least power of two with at most ``shard_items`` items in a shard, on average; at most 65,536.
+    """The least power of two with at most ``shard_items`` items in a shard on average.
+
+    But at most 65,536 shards.
 
     Example:
         >>> choose_num_shards(10_000, 4096), choose_num_shards(10, 4096)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from domain_artifacts import finished, run, titled, write_items
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_encoder import export_encoder
+from tiny_encoder import export
 
 from idp_tf.errors import DataError, MissingDataError
 from idp_tf.text import TextEncoder, build_text_encoder
@@ -43,7 +43,7 @@ def encoder(tiny_bert: Path) -> TextEncoder:
 
 @pytest.fixture(scope="module")
 def model(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return export_encoder(encoder, tmp_path_factory.mktemp("encoder"))
+    return export(encoder, tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
