@@ -32,19 +32,22 @@ bench-peers:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
 
-# A Flink for one machine, of parts that the registries have. The jars of Beam lose their suffix:
-# the job server would send all that end in .jar to the cluster with every job, which has them.
+# A Flink for one machine, of parts that the registries have. Jars lose their suffix: the job server
+# would send all of its own that end in .jar to the cluster with every job, though it has them.
 flink: .flink/.ready
 
 .flink/.ready: pipelines/flink/pom.xml pipelines/flink/requirements.txt
 	@command -v java >/dev/null && command -v mvn >/dev/null || \
 		{ echo "Java 17 and Maven are needed: see that java and mvn are on the PATH"; exit 1; }
-	rm -rf .flink/beam
+	rm -rf .flink
 	$(PYTHON) -m venv .flink/venv
 	.flink/venv/bin/pip install --quiet --no-deps -r pipelines/flink/requirements.txt
+	mkdir .flink/flink
+	cd .flink/venv/lib/python3*/site-packages/pyflink/lib && mv flink-dist-*.jar log4j-api-*.jar log4j-core-*.jar log4j-slf4j-impl-*.jar $(CURDIR)/.flink/flink
 	mvn --batch-mode --quiet -f pipelines/flink/pom.xml dependency:copy-dependencies \
 		-DincludeScope=runtime -DexcludeGroupIds=org.apache.flink,org.slf4j -DoutputDirectory=$(CURDIR)/.flink/beam
-	for jar in .flink/beam/*.jar; do mv "$$jar" "$${jar%.jar}"; done
+	for jar in .flink/*/*.jar; do mv "$$jar" "$${jar%.jar}"; done
+	rm -rf .flink/venv
 	touch $@
 
 # One JobManager and two TaskManagers as processes of their own, one of which is killed midway.

@@ -7,6 +7,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -41,6 +42,8 @@ class FlinkCluster:
         distribution: What to start; see ``find_distribution``.
         folder: For its configuration, logs and spilled data; made if it is not there.
         settings: Its size.
+        python_path: Folders of modules that pipelines use, beside ``pipelines`` itself and the
+            environment's PYTHONPATH.
 
     Raises:
         ClusterError: when entered, if a process ends or does not get ready; the error has the
@@ -52,11 +55,16 @@ class FlinkCluster:
     """
 
     def __init__(
-        self, distribution: Distribution, folder: Path, settings: ClusterSettings | None = None
+        self,
+        distribution: Distribution,
+        folder: Path,
+        settings: ClusterSettings | None = None,
+        python_path: Sequence[Path] = (),
     ):
         self.distribution = distribution
         self.folder = folder.resolve()
         self.settings = settings or ClusterSettings()
+        self.python_path = tuple(python_path)
         self.logs: Final = self.folder / "logs"
         self._scratch: Final = self.folder / "scratch"
         self._worker: Final = self.folder / "sdk-worker"
@@ -200,7 +208,8 @@ class FlinkCluster:
     def _write_worker(self) -> None:
         """A command without arguments, since that is all that a TaskManager can start."""
         found = os.environ.get("PYTHONPATH")
-        path = os.pathsep.join([str(_ROOT), *([found] if found else [])])
+        folders = [str(folder.resolve()) for folder in (*self.python_path, _ROOT)]
+        path = os.pathsep.join([*folders, *([found] if found else [])])
         self._worker.write_text(
             f'#!/bin/sh\nPYTHONPATH="{path}" exec "{sys.executable}"'
             f' -m pipelines.flink.sdk_worker "$@" >>"{self.logs}/sdk-workers.log" 2>&1\n',

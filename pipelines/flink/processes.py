@@ -7,8 +7,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,10 +64,8 @@ class Process:
     def stop(self) -> None:
         """Asks the whole group to end, and makes it after ten seconds."""
         self._signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:
@@ -76,19 +74,18 @@ class Process:
         self._process.wait()
 
     def _signal(self, number: int) -> None:
-        try:
+        with suppress(ProcessLookupError):  # nobody is left
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass  # nobody is left
 
 
-def wait_until(ready: object, processes: Sequence[Process], what: str, seconds: float) -> None:
+def wait_until(
+    ready: Callable[[], bool], processes: Sequence[Process], what: str, seconds: float
+) -> None:
     """Waits for ``ready`` to be true.
 
     Raises:
         ClusterError: if a process ends meanwhile, or time is up.
     """
-    assert callable(ready)
     end = time.monotonic() + seconds
     while not ready():
         for process in processes:
