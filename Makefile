@@ -32,8 +32,7 @@ bench-peers:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
 
-# A Flink for one machine, of parts that the registries have. Jars lose their suffix: the job server
-# would send all of its own that end in .jar to the cluster with every job, though it has them.
+# A Flink for one machine, of parts that the registries have.
 flink: .flink/.ready
 
 .flink/.ready: pipelines/flink/pom.xml pipelines/flink/requirements.txt
@@ -42,12 +41,11 @@ flink: .flink/.ready
 	rm -rf .flink
 	$(PYTHON) -m venv .flink/venv
 	.flink/venv/bin/pip install --quiet --no-deps -r pipelines/flink/requirements.txt
-	mkdir .flink/flink
-	cd .flink/venv/lib/python3*/site-packages/pyflink/lib && mv flink-dist-*.jar log4j-api-*.jar log4j-core-*.jar log4j-slf4j-impl-*.jar $(CURDIR)/.flink/flink
-	mvn --batch-mode --quiet -f pipelines/flink/pom.xml dependency:copy-dependencies \
-		-DincludeScope=runtime -DexcludeGroupIds=org.apache.flink,org.slf4j -DoutputDirectory=$(CURDIR)/.flink/beam
-	for jar in .flink/*/*.jar; do mv "$$jar" "$${jar%.jar}"; done
-	rm -rf .flink/venv
+	cd .flink/venv/lib/python3*/site-packages/pyflink/lib && \
+		mv flink-dist-*.jar log4j-api-*.jar log4j-core-*.jar log4j-slf4j-impl-*.jar $(CURDIR)/.flink
+	mvn --batch-mode --quiet -f pipelines/flink/pom.xml package -Dfolder=$(CURDIR)/.flink/build
+	mv .flink/build/beam-*.jar .flink
+	rm -rf .flink/venv .flink/build
 	touch $@
 
 # One JobManager and two TaskManagers as processes of their own, one of which is killed midway.

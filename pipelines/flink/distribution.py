@@ -1,11 +1,7 @@
 """What a cluster is started from: Java, the jars of Flink, and those of Beam's job server.
 
-``make flink`` puts them there::
-
-    .flink/flink/    Flink's jars, which come in the package apache-flink-libraries
-    .flink/beam/     Beam's runner for Flink, and what it needs
-
-Their names have lost the suffix ``.jar``.
+``make flink`` puts them into ``.flink/``: Flink's jars, which come in the package
+apache-flink-libraries, and one with Beam's runner for Flink and all that it needs.
 """
 
 from __future__ import annotations
@@ -22,21 +18,22 @@ FLINK: Final = "apache-flink-libraries==1.19.3"
 BEAM: Final = "org.apache.beam:beam-runners-flink-1.19:2.62.0"
 DEFAULT_HOME: Final = Path(".flink")
 
-_FLINK_JARS: Final = ("flink-dist-*", "log4j-api-*", "log4j-core-*", "log4j-slf4j-impl-*")
-_RUNNER: Final = "beam-runners-flink-*"
+_FLINK_JARS: Final = tuple(
+    f"{jar}-*.jar" for jar in ("flink-dist", "log4j-api", "log4j-core", "log4j-slf4j-impl")
+)
+_BEAM_JAR: Final = "beam-*.jar"
 
 
 @dataclass(frozen=True)
 class Distribution:
     """A Java and a class path, the same for every process of a cluster.
 
-    Beam's classes are on the class path of Flink itself, so that no job has to bring them. The
-    job server would send every file of its class path that ends in ``.jar``: 270 MB, and 20 s,
-    for each job; that is why they lose that ending.
+    Beam's classes are on the class path of Flink itself, so that its classes are loaded once, and
+    not again with every job.
 
     Args:
         java: The command.
-        class_path: Beam's jars and Flink's.
+        class_path: Flink's jars, and Beam's.
     """
 
     java: Path
@@ -60,10 +57,8 @@ def find_distribution(home: Path = DEFAULT_HOME) -> Distribution:
             remedy="install a Java 17 runtime (openjdk-17-jre-headless)",
         )
     home = home.resolve()
-    for jar in _FLINK_JARS:
-        _one(home.glob(f"flink/{jar}"), jar, FLINK, home)
-    _one(home.glob(f"beam/{_RUNNER}"), _RUNNER, BEAM, home)
-    return Distribution(Path(java), tuple(sorted(home.glob("*/*"))))
+    flink = [_one(home.glob(jar), jar, FLINK, home) for jar in _FLINK_JARS]
+    return Distribution(Path(java), (*flink, _one(home.glob(_BEAM_JAR), _BEAM_JAR, BEAM, home)))
 
 
 def _one(found: Iterable[Path], jar: str, coordinates: str, home: Path) -> Path:
