@@ -26,6 +26,7 @@ from pipelines.record.tables import Tables, Value, milliseconds
 
 RECORD_FILE: Final = "metadata.sqlite"
 _RUN: Final = "pipeline_run"
+_REJECTED: Final = "rolled_back"
 _JSON: Final = ("key", "counters")
 """Properties of executions that are JSON."""
 
@@ -229,26 +230,42 @@ class Record:
         return self._artifacts(execution, EventType.OUTPUT)
 
     def latest(
-        self, node_id: str, output: str, accepted_by: tuple[str, str] | None = None
+        self, node_id: str, output: str, accepted_by: tuple[str, str, str] | None = None
     ) -> Artifact | None:
         """The newest artifact of a node's output that is still there; see ``dag.Latest``."""
         return next(self._candidates(node_id, output, accepted_by), None)
 
+    def reject(self, fingerprint: str) -> int:
+        """Passes over artifacts of a fingerprint from now on; how many they are."""
+        rows = self._tables.select(
+            "SELECT artifact_id FROM ArtifactProperty WHERE name = 'fingerprint'"
+            " AND string_value = ?",
+            (fingerprint,),
+        )
+        with self._tables.transaction():
+            for (artifact,) in rows:
+                self._tables.set_properties("Artifact", artifact, {_REJECTED: time.time()})
+        return len(rows)
+
     def _candidates(
-        self, node_id: str, output: str, accepted_by: tuple[str, str] | None
+        self, node_id: str, output: str, accepted_by: tuple[str, str, str] | None
     ) -> Iterator[Artifact]:
-        judge, verdict = accepted_by or (node_id, output)
+        judge, verdict, accepted = accepted_by or (node_id, output, "")
         for row in self._executions_of(judge):
             (found,) = self.outputs(row.id)[verdict]
             if accepted_by is None:
                 judged = [found]
-            elif found.properties.get("accepted") is True:
+            elif found.properties.get(accepted):
                 judged = [artifact for read in self.inputs(row.id).values() for artifact in read]
             else:
                 continue
             for artifact in judged:
-                if artifact.producer == node_id and artifact.uri.is_dir():
+                if artifact.producer == node_id and self._can_be_read(artifact):
                     yield artifact
+
+    def _can_be_read(self, artifact: Artifact) -> bool:
+        rejected = _REJECTED in self._tables.properties("Artifact", artifact.id)
+        return artifact.uri.is_dir() and not rejected
 
     def _executions_of(
         self, node_id: str, states: Iterable[ExecutionState] = (ExecutionState.COMPLETE,)
