@@ -26,7 +26,7 @@ from pipelines.record.tables import Tables, Value, milliseconds
 
 RECORD_FILE: Final = "metadata.sqlite"
 _RUN: Final = "pipeline_run"
-_REJECTED: Final = "rolled_back"
+_ROLLED_BACK: Final = "rolled_back"
 _JSON: Final = ("key", "counters")
 """Properties of executions that are JSON."""
 
@@ -235,17 +235,16 @@ class Record:
         """The newest artifact of a node's output that is still there; see ``dag.Latest``."""
         return next(self._candidates(node_id, output, accepted_by), None)
 
-    def reject(self, fingerprint: str) -> int:
-        """Passes over artifacts of a fingerprint from now on; how many they are."""
+    def set_rolled_back(self, fingerprints: Iterable[str]) -> None:
+        """Passes over artifacts of these fingerprints from now on, and over no others."""
+        marked = set(fingerprints)
         rows = self._tables.select(
-            "SELECT artifact_id FROM ArtifactProperty WHERE name = 'fingerprint'"
-            " AND string_value = ?",
-            (fingerprint,),
+            "SELECT artifact_id, string_value FROM ArtifactProperty WHERE name = 'fingerprint'"
         )
         with self._tables.transaction():
-            for (artifact,) in rows:
-                self._tables.set_properties("Artifact", artifact, {_REJECTED: time.time()})
-        return len(rows)
+            for artifact, fingerprint in rows:
+                mark = {_ROLLED_BACK: int(fingerprint in marked)}
+                self._tables.set_properties("Artifact", artifact, mark)
 
     def _candidates(
         self, node_id: str, output: str, accepted_by: tuple[str, str, str] | None
@@ -264,8 +263,8 @@ class Record:
                     yield artifact
 
     def _can_be_read(self, artifact: Artifact) -> bool:
-        rejected = _REJECTED in self._tables.properties("Artifact", artifact.id)
-        return artifact.uri.is_dir() and not rejected
+        noted = self._tables.properties("Artifact", artifact.id)
+        return artifact.uri.is_dir() and not noted.get(_ROLLED_BACK)
 
     def _executions_of(
         self, node_id: str, states: Iterable[ExecutionState] = (ExecutionState.COMPLETE,)
