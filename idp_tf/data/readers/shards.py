@@ -26,11 +26,11 @@ from idp_tf.data.readers.raw import (
 from idp_tf.data.schema import COLUMNS
 from idp_tf.errors import MissingDataError, SettingsError
 
-FORMATS: Final = {layout.form.lower().replace(" ", "-"): layout for layout in LAYOUTS}
-"""The layouts by the names under which settings choose them, such as ``amazon-2014``."""
+FORMATS: Final = {layout.form: layout for layout in LAYOUTS}
+"""The layouts by what their formats are called: RecBole, MovieLens, tables, Amazon 2023 …"""
 _BY_ENDING: Final = {
-    ".inter": "recbole",
-    ".dat": "movielens",
+    ".inter": "RecBole",
+    ".dat": "MovieLens",
     ".csv": "tables",
     ".parquet": "tables",
 }

@@ -71,6 +71,9 @@ class Coded:
         return pa.concat_arrays(parts)
 
 
+NOTHING: Final = Coded((), (), ())
+
+
 @dataclass(frozen=True)
 class SortItems(Task):
     """A range of items: ids and titles, sorted; holds what all blocks have of the range.
@@ -128,7 +131,7 @@ class CodeItems(Task):
     """
 
     block: tuple[str, int] = ("", 0)
-    items: Coded = Coded((), (), ())
+    items: Coded = NOTHING
 
     def make(self, folder: Path) -> Stats:
         """Writes the rows, and the ids of the users who still have some."""

@@ -16,16 +16,16 @@ class ExampleGenParameters(Parameters):
     """Which files, and how they are prepared: as ``idp_tf.data.prepare_domain`` does."""
 
     domain: str = Field(description="the domain's name")
-    input_base: Path = Field(description="the folder of domains, or, with patterns, of this one")
-    logs: tuple[str, ...] = Field(
+    data: Path = Field(description="the folder of domains, in which patterns begin too")
+    interactions: tuple[str, ...] = Field(
         (),
-        description="glob patterns of the files of interactions below input_base, such as"
-        " logs/day=*/part-*.csv.gz; without patterns files are found as idp-tf run finds them",
+        description="glob patterns of the files of interactions below data, such as"
+        " office/logs/day=*/part-*.csv.gz; by default files are found as idp-tf run finds them",
     )
     items: tuple[str, ...] = Field((), description="glob patterns of the files of items")
-    format: str | None = Field(
+    form: str | None = Field(
         None,
-        description="recbole, movielens, tables, amazon-2023, amazon-2018 or amazon-2014; by"
+        description="RecBole, MovieLens, tables, Amazon 2023, Amazon 2018 or Amazon 2014; by"
         " default it is told by the files' names",
     )
     k_core: int = Field(5, ge=1, description="least interactions of a user and of an item")

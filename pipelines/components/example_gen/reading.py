@@ -88,7 +88,7 @@ class ReadFile(Task):
             "counters": {
                 f"rows read: {self.kind}": rows + wrong,
                 **({} if rows + wrong else {"files without rows": 1}),
-                **{f"rows dropped: {why.removeprefix('bad rows: ')}": n for why, n in bad.counts.items()},
+                **{f"rows dropped: {why}": count for why, count in bad.counts.items()},
             },
         }
 

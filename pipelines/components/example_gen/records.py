@@ -17,7 +17,7 @@ from idp_tf.data.prepare import Ties, in_order, tied_counts
 from idp_tf.data.sequences import LEAVE_OUT_TRAIN
 from pipelines.components.example_gen.arrow_files import read_part, write_parts
 from pipelines.components.example_gen.encoding import encoded_steps, encoded_users
-from pipelines.components.example_gen.ids import IDS, Coded
+from pipelines.components.example_gen.ids import IDS, NOTHING, Coded
 from pipelines.components.example_gen.rows import read_bucket, read_counts
 from pipelines.components.example_gen.tasks import Stats, Task
 
@@ -77,8 +77,8 @@ class WriteUsers(Task):
     """
 
     bucket: str = ""
-    users: Coded = Coded((), (), ())
-    items: Coded = Coded((), (), ())
+    users: Coded = NOTHING
+    items: Coded = NOTHING
     counts: tuple[str, ...] = ()
     ties: Ties = "random"
     seed: int = 0

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from idp_tf.data.filters import Interactions, first_of_repeated
 from idp_tf.errors import DataError
 from pipelines.components.example_gen.arrow_files import read_part, split, write_parts
-from pipelines.components.example_gen.ids import Coded
+from pipelines.components.example_gen.ids import NOTHING, Coded
 from pipelines.components.example_gen.reading import block_file
 from pipelines.components.example_gen.tasks import Stats, Task
 
@@ -37,7 +37,7 @@ class CodeUsers(Task):
     """
 
     block: str = ""
-    users: Coded = Coded((), (), ())
+    users: Coded = NOTHING
 
     def make(self, folder: Path) -> Stats:
         """Writes the parts."""
@@ -74,7 +74,7 @@ class GatherBucket(Task):
         kept = rows.take(first_of_repeated(rows))
         stats = write_bucket(kept, folder, self.minima, self.item_offsets)
         repeated = total - stats["interactions"]
-        return {**stats, "rows": total, "counters": {"rows dropped: repeated": repeated}}
+        return {**stats, "rows": total, "counters": {"rows dropped: repeated rows": repeated}}
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,7 @@ def write_bucket(
     write_parts(folder / ROWS, [batch])
     items, counts = np.unique(rows.items, return_counts=True)
     ranges = np.searchsorted(np.asarray(item_offsets[1:]), items, side="right")
-    found = pa.RecordBatch.from_arrays(
-        [pa.array(items), pa.array(counts)], names=["item", "count"]
-    )
+    found = pa.RecordBatch.from_arrays([pa.array(items), pa.array(counts)], names=["item", "count"])
     write_parts(folder / COUNTS, split(found, ranges, len(item_offsets)))
     lengths = np.unique(rows.users, return_counts=True)[1]
     return {

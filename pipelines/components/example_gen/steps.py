@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from idp_tf.data.readers.raw import (
     repeated_item,
     unknown_item,
 )
-from idp_tf.data.readers.shards import FORMATS, Shards
+from idp_tf.data.readers.shards import Shards
 from idp_tf.errors import DataError
 from pipelines.components.example_gen.arrow_files import borders
 from pipelines.components.example_gen.hashing import HashDomain
@@ -121,7 +121,7 @@ class Steps:
                 kind="interactions" if kind == "interactions" else "items",
                 file=str(file),
                 known_as=known_as(file, files),
-                form=next(f for f, layout in FORMATS.items() if layout is self.shards.layout),
+                form=self.shards.layout.form,
                 columns=dict(self.parameters.columns),
                 times=self.parameters.times,
                 most=self.parameters.max_listed,
@@ -212,6 +212,9 @@ class Steps:
             (total, len(items.folders)),
             beam_args=self.beam_args,
         )
+        for done in (self._reading, self._work / "code-items", self._work / "code-users"):
+            for file in done.rglob("*.arrow"):  # of no more use; what was counted stays
+                file.unlink()
         return _buckets(Path(bucket.phase), found, Path(total.phase), sums)
 
     def filter(self, found: Buckets, items: Coded) -> tuple[Buckets, list[FilterRecord]]:
@@ -241,9 +244,7 @@ class Steps:
         tasks: list[Task] = []
         for number, (folder, counts) in enumerate(zip(items.folders, found.counts, strict=True)):
             phase = str(self._work / "items")
-            tasks.append(
-                WriteItems(phase, number, items=folder, counts=counts, first_id=first)
-            )
+            tasks.append(WriteItems(phase, number, items=folder, counts=counts, first_id=first))
             first += _items_in(counts)
         tasks += [
             WriteUsers(
@@ -281,9 +282,7 @@ class Steps:
             for at, folder in enumerate(found.folders)
         ]
         total = self._sums(f"round-{number:04d}-counts", items)
-        dropped, sums = run_tasks(
-            tasks, (total, len(items.folders)), beam_args=self.beam_args
-        )
+        dropped, sums = run_tasks(tasks, (total, len(items.folders)), beam_args=self.beam_args)
         for folder in found.folders:
             for file in Path(folder).glob("*.arrow"):
                 file.unlink()
@@ -298,9 +297,7 @@ class Steps:
         )
 
     def _minima(self) -> tuple[int, ...]:
-        return tuple(
-            minimum["user_minimum"] for _, minimum in core_filters(self.parameters.k_core)
-        )
+        return tuple(minimum["user_minimum"] for _, minimum in core_filters(self.parameters.k_core))
 
     def _ranges(self, rows: int) -> int:
         return max(1, math.ceil(rows / self.parameters.rows_per_bucket))
@@ -344,11 +341,6 @@ class Steps:
             raise only_unknown_items(self.shards.interactions)
 
 
-def remove_work(work: Path) -> None:
-    """Removes what the steps have left."""
-    shutil.rmtree(work, ignore_errors=True)
-
-
 def _blocks_of(found: Sequence[tuple[ReadFile, Stats]]) -> Blocks:
     return tuple((str(t.folder), block) for t, s in found for block in range(s["blocks"]))
 
@@ -358,15 +350,11 @@ def _coded(tasks: Sequence[Task], cuts: tuple[str, ...], sizes: Sequence[int]) -
 
 
 def _items_in(counts: str) -> int:
-    import json
-
     stats = json.loads((Path(counts) / "stats.json").read_text(encoding="utf-8"))
     return int(stats["items"])
 
 
-def _buckets(
-    phase: Path, found: Sequence[Stats], counts: Path, sums: Sequence[Stats]
-) -> Buckets:
+def _buckets(phase: Path, found: Sequence[Stats], counts: Path, sums: Sequence[Stats]) -> Buckets:
     return Buckets(
         tuple(str(phase / f"{n:05d}") for n in range(len(found))),
         tuple(str(counts / f"{n:05d}") for n in range(len(sums))),

@@ -133,19 +133,20 @@ def run_tasks(
 
 
 def _run(tasks: Sequence[Task], templates: Sequence[Task], beam_args: Sequence[str]) -> None:
-    phases = [Path(task.phase) for task in (*tasks[:1], *templates)]
+    phases = sorted({Path(task.phase) for task in (*tasks, *templates)})
     for phase in phases:
         phase.mkdir(parents=True, exist_ok=True)
         (phase / _FAILED).unlink(missing_ok=True)
     pipeline = build_pipeline(beam_args)
-    found = pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=False)
-    found = found | "Share" >> beam.Reshuffle() | phases[0].name >> beam.ParDo(RunTask())
-    for template, phase in zip(templates, phases[1:], strict=True):
+    found = pipeline | "Tasks" >> beam.Create(list(tasks), reshuffle=False) | beam.Reshuffle()
+    found = found | Path(tasks[0].phase).name >> beam.ParDo(RunTask())
+    for template in templates:
+        name = Path(template.phase).name
         found = (
             found
-            | f"For {phase.name}" >> beam.GroupByKey()
-            | f"Of {phase.name}" >> beam.ParDo(NextTask(template))
-            | phase.name >> beam.ParDo(RunTask())
+            | f"Collect for {name}" >> beam.GroupByKey()
+            | f"Task of {name}" >> beam.ParDo(NextTask(template))
+            | name >> beam.ParDo(RunTask())
         )
     try:
         pipeline.run().wait_until_finish()
