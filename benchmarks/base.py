@@ -31,6 +31,7 @@ BENCHES: Final = (
     "match",
     "evaluate",
     "prepare",
+    "example-gen",
     "end-to-end",
     "losses",
     "serve",

@@ -71,8 +71,16 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
     )
 
 
-def write_log(folder: Path, scale: float, seed: int = 0) -> None:
-    """Writes ``interactions.csv`` and ``items.csv``; items are drawn by a power law."""
+def write_log(folder: Path, scale: float, seed: int = 0, days: int = 0) -> None:
+    """Writes ``interactions.csv`` and ``items.csv``; items are drawn by a power law.
+
+    Args:
+        folder: Where they are to lie.
+        scale: Which part of the paper's size.
+        seed: The seed.
+        days: Instead of one file of interactions so many, ``logs/day-000.csv`` and so on, each
+            with what happened in its time.
+    """
     rng = np.random.default_rng(seed)
     interactions, users, items = (round(n * scale) for n in (INTERACTIONS, USERS, ITEMS))
     folder.mkdir(parents=True)
@@ -90,11 +98,17 @@ def write_log(folder: Path, scale: float, seed: int = 0) -> None:
             "timestamp": rng.integers(1_000_000_000, 1_400_000_000, interactions),
         }
     )
-    frame.select(
+    texts = (
         pl.format("A{}", "user_id").alias("user_id"),
         pl.format("B{}", "item_id").alias("item_id"),
-        "timestamp",
-    ).write_csv(folder / "interactions.csv")
+    )
+    if days:
+        (folder / "logs").mkdir()
+        slices = frame.sort("timestamp").iter_slices(-(-interactions // days))
+        for day, part in enumerate(slices):
+            part.select(*texts, "timestamp").write_csv(folder / "logs" / f"day-{day:03d}.csv")
+    else:
+        frame.select(*texts, "timestamp").write_csv(folder / "interactions.csv")
     words = np.array(_WORDS)[rng.integers(0, len(_WORDS), (items, 6))]
     titles = pl.DataFrame(words, schema=[f"w{i}" for i in range(6)])
     titles.select(
