@@ -166,13 +166,13 @@ def _publish(
     hashed: Mapping[str, str],
 ) -> None:
     examples, items = execution.outputs["examples"], execution.outputs["items"]
-    for output, kind, splits in (
-        (examples, "users", ("train", "eval")),
-        (items, "items", ("all",)),
+    for split, kind, output in (
+        ("train", "users", examples),
+        ("eval", "users", examples),
+        ("all", "items", items),
     ):
-        own = [folder for folder in folders if folder.parent.name == kind]
-        for split in splits:
-            _place([folder / f"{split}.gz" for folder in own], output.uri / f"Split-{split}")
+        files = [folder / f"{split}.gz" for folder in folders if folder.parent.name == kind]
+        _place(files, output.uri / f"Split-{split}")
     held_out = LEAVE_OUT_TRAIN * totals["users"]
     users, interactions = totals["users"], totals["interactions"]
     splits = {

@@ -11,10 +11,10 @@ What a file becomes::
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -75,6 +75,7 @@ class ReadFile(Task):
             sizes.append(block.height)
             for what, ids in found.items():
                 sampled[what] += ids
+        bad.rows.sort(key=lambda row: row.line)
         _write_quarantine(folder / QUARANTINE, bad, self.known_as)
         rows, wrong = sum(sizes), bad.counts.total()
         return {
@@ -152,7 +153,6 @@ def _batch(columns: Mapping[str, pl.Series]) -> pa.RecordBatch:
 
 
 def _write_quarantine(file: Path, bad: SetAside, known_as: str) -> None:
-    lines: Sequence[dict[str, Any]] = [asdict(row) | {"file": known_as} for row in bad.rows]
     with file.open("w", encoding="utf-8") as stream:
-        for line in lines:
-            stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for row in bad.rows:
+            stream.write(json.dumps(asdict(row) | {"file": known_as}, ensure_ascii=False) + "\n")

@@ -277,7 +277,8 @@ class Steps:
                 counts=found.counts,
                 minima=self._minima(),
                 item_offsets=tuple(items.offsets[:-1].tolist()),
-                **minimum,
+                user_minimum=minimum["user_minimum"],
+                item_minimum=minimum["item_minimum"],
             )
             for at, folder in enumerate(found.folders)
         ]

@@ -17,6 +17,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -127,8 +128,14 @@ def run_tasks(
         OSError: if a disk was full.
     """
     steps = [[*tasks], *([replace(t, number=i) for i in range(n)] for t, n in following)]
-    if not all(task.done for task in steps[-1]):
+    name = " and ".join(sorted({Path(task.phase).name for step in steps for task in step}))
+    if all(task.done for task in steps[-1]):
+        _log.info("%s: done before", name)
+    else:
+        began = time.monotonic()
+        _log.info("%s: begins", name)
         _run(tasks, [template for template, _ in following], beam_args)
+        _log.info("%s: took %.0f s", name, time.monotonic() - began)
     return [[task.stats for task in step] for step in steps]
 
 
@@ -168,7 +175,6 @@ def _make(task: Task) -> Mapping[str, int]:
             raise
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    _log.info("%s %d: done", phase.name, task.number)
     counters: Mapping[str, int] = task.stats.get("counters", {})
     return counters
 

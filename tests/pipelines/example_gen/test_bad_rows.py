@@ -62,7 +62,7 @@ def test_bad_rows_are_set_aside_and_told(tmp_path: Path) -> None:
     assert "5 of 195 rows of interactions are bad (2.56%), more than 1.00%" in str(caught.value)
     assert "one.inter, line 4: timestamp holds 'yesterday'" in str(caught.value)
     listed = generate(tmp_path / "i", max_bad_share=0.03, max_listed=1, **arguments)
-    assert [row["line"] for row in listed.quarantine] == [4, bad[3][1]]
+    assert [row["file"] for row in listed.quarantine] == ["one.inter", "two.inter"]
     assert listed.manifest == found.manifest
 
 
