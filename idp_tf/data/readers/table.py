@@ -23,6 +23,7 @@ from idp_tf.data.schema import COLUMNS
 from idp_tf.errors import DataError, EmptyDomainError, MissingDataError, SettingsError
 
 # In the order in which a table of interactions has them; the title belongs to items.
+_PARQUET_ROWS = 2**20
 _OURS = (COLUMNS.user_id, COLUMNS.item_id, COLUMNS.timestamp, COLUMNS.title)
 
 
@@ -63,17 +64,17 @@ def read_table(
     )
 
 
-def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> list[pl.DataFrame]:
-    """A table of interactions, as one block; see ``read_table``."""
-    rows = _read_columns(file, _column_names(options.columns), _OURS[:3], options.bad_rows)
-    return [checked_interactions(rows, file, options.bad_rows)]
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """A table of interactions, block by block; see ``read_table``."""
+    for rows in _read_columns(file, _column_names(options.columns), _OURS[:3], options.bad_rows):
+        yield checked_interactions(rows, file, options.bad_rows)
 
 
-def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> list[pl.DataFrame]:
-    """A table of items, as one block."""
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """A table of items, block by block."""
     names, wanted = _column_names(options.columns), (COLUMNS.item_id, COLUMNS.title)
-    rows = _read_columns(file, names, wanted, options.bad_rows)
-    return [checked_items(rows, file, options.bad_rows)]
+    for rows in _read_columns(file, names, wanted, options.bad_rows):
+        yield checked_items(rows, file, options.bad_rows)
 
 
 def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
@@ -90,17 +91,18 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
 
 def _read_columns(
     file: Path, names: Mapping[str, str], ours: tuple[str, ...], bad: BadRows
-) -> pl.DataFrame:
-    """Reads columns as text under our names, with line numbers."""
+) -> Iterator[pl.DataFrame]:
+    """Reads columns as text under our names, with line numbers, block by block."""
     require_file(file)
+    wanted = {column: names[column] for column in ours if column in names}
+    text = [pl.col(theirs).cast(pl.String).alias(column) for column, theirs in wanted.items()]
     try:
-        table, lines = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file, bad)
-        wanted = {column: names[column] for column in ours if column in names}
-        for column, theirs in wanted.items():
-            if theirs not in table.columns:
-                raise _no_column(column, theirs, table.columns, file)
-        text = [pl.col(theirs).cast(pl.String).alias(column) for column, theirs in wanted.items()]
-        return table.select(text).with_columns(lines)
+        blocks = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file, bad)
+        for table, lines in blocks:
+            for column, theirs in wanted.items():
+                if theirs not in table.columns:
+                    raise _no_column(column, theirs, table.columns, file)
+            yield table.select(text).with_columns(lines)
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"cannot be read as a table: {error}", where=file, remedy="mend the file"
@@ -117,28 +119,85 @@ def _no_column(ours: str, theirs: str, found: list[str], file: Path) -> MissingD
     )
 
 
-def _read_parquet(file: Path) -> tuple[pl.DataFrame, pl.Series]:
-    table = pl.read_parquet(file)
-    return table, pl.int_range(1, table.height + 1, dtype=pl.UInt32, eager=True).alias(LINE)
+def _read_parquet(file: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+    table = pl.scan_parquet(file)
+    rows = int(table.select(pl.len()).collect().item())
+    for begin in range(0, max(rows, 1), _PARQUET_ROWS):
+        block = table.slice(begin, _PARQUET_ROWS).collect()
+        lines = pl.int_range(begin + 1, begin + block.height + 1, dtype=pl.UInt32, eager=True)
+        yield block, lines.alias(LINE)
 
 
-def _read_csv(file: Path, bad: BadRows) -> tuple[pl.DataFrame, pl.Series]:
+def _read_csv(file: Path, bad: BadRows) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
     """All columns as text, and the line on which each row begins."""
-    whole = b"\n".join(block.data for block in read_blocks(file)).rstrip(b"\r\n")
-    data = whole.lstrip(b"\r\n")
-    if not data:
+    header = b""
+    for first_line, whole in _whole_records(file):
+        if header:
+            data, before = header + b"\n" + whole, first_line - 2 - header.count(b"\n")
+        else:
+            data, before = whole.lstrip(b"\r\n"), first_line - 1
+            if not data:
+                continue
+            before += whole.count(b"\n") - data.count(b"\n")
+            header = _first_record(data)
+        yield _read_block(data.rstrip(b"\r\n"), before, file, bad)
+    if not header:
         raise EmptyDomainError("the file is empty", where=file)
+
+
+def _whole_records(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Blocks of which none ends in a quoted field, each with the number of its first line."""
+    parts: list[bytes] = []
+    first_line, quotes = 1, 0
+    for block in read_blocks(file):
+        if not parts:
+            first_line = block.first_line
+        parts.append(block.data)
+        quotes += block.data.count(b'"')
+        if quotes % 2 == 0:
+            yield first_line, b"\n".join(parts)
+            parts = []
+    if parts:
+        yield first_line, b"\n".join(parts)
+
+
+def _first_record(data: bytes) -> bytes:
+    """The first line, and those that follow it in a quoted field."""
+    end = -1
+    while True:
+        end = data.find(b"\n", end + 1)
+        if end < 0:
+            return data
+        if data.count(b'"', 0, end) % 2 == 0:
+            return data[:end].rstrip(b"\r")
+
+
+def _read_block(
+    data: bytes, before: int, file: Path, bad: BadRows
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Reads a header and rows.
+
+    Args:
+        data: Their bytes.
+        before: What is to be added to the lines of these bytes to have those of the file.
+        file: The file.
+        bad: What becomes of bad rows.
+    """
     try:
         table = pl.read_csv(io.BytesIO(data), infer_schema=False)
     except pl.exceptions.PolarsError:
         if bad is REFUSED:
             raise
-        return _read_row_by_row(whole, file, bad)
-    lines = _first_lines(table, data) + whole.count(b"\n") - data.count(b"\n")
+        return _read_row_by_row(data, before, file, bad)
+    lines = _first_lines(table, data)
     # What polars fills up with nulls, it fills to the last column.
     if table.to_series(-1).null_count():
-        return _whole_rows(table, lines, whole, file, bad)
-    return table, lines
+        return _whole_rows(table, lines, (data, before), file, bad)
+    return table, _moved(lines, before)
+
+
+def _moved(lines: pl.Series, before: int) -> pl.Series:
+    return (lines.cast(pl.Int64) + before).cast(pl.UInt32)
 
 
 def _first_lines(table: pl.DataFrame, data: bytes) -> pl.Series:
@@ -152,12 +211,13 @@ def _first_lines(table: pl.DataFrame, data: bytes) -> pl.Series:
 
 
 def _whole_rows(
-    table: pl.DataFrame, lines: pl.Series, data: bytes, file: Path, bad: BadRows
+    table: pl.DataFrame, lines: pl.Series, block: tuple[bytes, int], file: Path, bad: BadRows
 ) -> tuple[pl.DataFrame, pl.Series]:
     """Leaves out blank lines, and gives rows with too few fields to ``bad``.
 
     The separators of a row are the commas on its lines that do not stand in its fields.
     """
+    data, before = block
     text = pl.Series("text", [data.decode()]).str.split("\n").explode().str.strip_suffix("\r")
     commas = text.str.count_matches(",", literal=True).cum_sum()
     ends = pl.concat([lines - 2, pl.Series([len(text) - 1], dtype=lines.dtype)])
@@ -165,14 +225,17 @@ def _whole_rows(
     first = text.gather(lines - 1)
     filled = first != ""
     short = filled & (separators < table.width - 1)
+    lines = _moved(lines, before)
     refuse_rows(pl.DataFrame([first, lines]).filter(short), ",", table.columns, file, bad)
     return table.filter(filled & ~short), lines.filter(filled & ~short)
 
 
-def _read_row_by_row(data: bytes, file: Path, bad: BadRows) -> tuple[pl.DataFrame, pl.Series]:
+def _read_row_by_row(
+    data: bytes, before: int, file: Path, bad: BadRows
+) -> tuple[pl.DataFrame, pl.Series]:
     """The rows that have as many fields as the header; slow, for files that hold others."""
-    decoded = Block(file, 1, data).lines(bad)
-    text = "\n".join(_at_their_lines(decoded))
+    decoded = Block(file, before + 1, data).lines(bad)
+    text = "\n".join(_at_their_lines(decoded, before + 1))
     reader = csv.reader(io.StringIO(text, newline=""))
     header: list[str] = []
     rows: list[list[str]] = []
@@ -187,9 +250,9 @@ def _read_row_by_row(data: bytes, file: Path, bad: BadRows) -> tuple[pl.DataFram
             header = row
         elif len(row) == len(header):
             rows.append(row)
-            lines.append(begun)
+            lines.append(begun + before)
         else:
-            wrong.append((begun, ",".join(row)))
+            wrong.append((begun + before, ",".join(row)))
     refuse_rows(
         pl.DataFrame(wrong, {LINE: pl.UInt32, "text": pl.String}, orient="row"),
         ",",
@@ -201,9 +264,9 @@ def _read_row_by_row(data: bytes, file: Path, bad: BadRows) -> tuple[pl.DataFram
     return table, pl.Series(LINE, lines, dtype=pl.UInt32)
 
 
-def _at_their_lines(decoded: pl.DataFrame) -> Iterator[str]:
+def _at_their_lines(decoded: pl.DataFrame, first_line: int) -> Iterator[str]:
     """Lines with those that were left out as empty ones, so that numbers stay what they were."""
-    at = 1
+    at = first_line
     for text, line in decoded.select("text", LINE).iter_rows():
         yield from [""] * (line - at)
         yield text
