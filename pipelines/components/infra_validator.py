@@ -113,11 +113,11 @@ class InfraValidator(Component[InfraValidatorParameters]):
         """Tries the model."""
         told = execution.parameters
         files = ModelFiles("model", str(execution.one("model").uri))
-        histories = draw_histories(execution.one("examples").uri, told.histories, told.seed)
+        histories = draw_histories(execution.one("examples"), told.histories, told.seed)
         checks = _checked(execution, files, histories)
         output = execution.outputs["infra_blessing"]
         blessed = write_verdict(output.uri, checks, (INFRA_BLESSED, INFRA_NOT_BLESSED))
-        output.properties.update(blessed=int(blessed), checks=len(checks))
+        output.properties.update(accepted=blessed, checks=len(checks))
         for check in checks:
             log = _LOG.info if check.passed else _LOG.warning
             log("%s: %s", "passed" if check.passed else "failed", check.words)

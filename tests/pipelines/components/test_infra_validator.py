@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from pipelines.model_files import ModelFiles
 from pipelines.model_servers import serve_locally
 from pipelines.versions import list_pushed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_answers_by_other_weights_are_told(served: ServedWorld) -> None:
     """What is served is one model, what the library loads another."""
     files = [ModelFiles("model", str(artifact.uri)) for artifact in served.artifacts]
     library, ask = Library(files[0]), in_process_answers(files[1].serving)
-    rows = draw_histories(served.examples.uri, 6, seed=0)
+    rows = draw_histories(served.examples, 6, seed=0)
     for question in build_questions(library, rows, (3,), served_signatures(files[1].serving)):
         answer = ask(question)
         by_graph, by_library = judge_answer(question, answer, answer, library, 1e-4)
@@ -193,12 +194,12 @@ def test_whom_it_asks_does_not_hang_on_the_order_of_records(tmp_path: Path) -> N
     users = histories()
     one = write_examples(tmp_path / "one", users, shards=1)
     other = write_examples(tmp_path / "other", users, shards=5)
-    drawn = draw_histories(one.uri, 7, seed=1)
-    assert drawn == draw_histories(other.uri, 7, seed=1)
-    assert drawn != draw_histories(one.uri, 7, seed=2)
+    drawn = draw_histories(one, 7, seed=1)
+    assert drawn == draw_histories(other, 7, seed=1)
+    assert drawn != draw_histories(one, 7, seed=2)
     assert all(any(row == items[:-1] for items in users.values()) for row in drawn)
     with pytest.raises(MissingDataError, match="no examples"):
-        draw_histories(tmp_path, 7, seed=1)
+        draw_histories(replace(one, uri=tmp_path), 7, seed=1)
 
 
 def test_scores_that_are_off_are_seen() -> None:
