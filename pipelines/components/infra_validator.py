@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("pipelines.InfraValidator")
 
 _LOADS: Final = "loads and answers, by number of tries"
+_PATIENCE: Final = {"num_tries", "max_loading_time_seconds", "request_timeout_seconds"}
 _BAD_REQUEST: Final = "INVALID_ARGUMENT"
 
 
@@ -121,6 +122,10 @@ class InfraValidator(Component[InfraValidatorParameters]):
         for check in checks:
             log = _LOG.info if check.passed else _LOG.warning
             log("%s: %s", "passed" if check.passed else "failed", check.words)
+
+    def cache_inputs(self, parameters: InfraValidatorParameters) -> Mapping[str, Any]:
+        """The parameters but those of patience, which make nothing else."""
+        return parameters.model_dump(mode="json", exclude=_PATIENCE)
 
 
 def _checked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -32,6 +33,8 @@ from pipelines.model_files import ModelFiles
 METRICS_FILE: Final = "metrics.json"
 SLICES_FILE: Final = "slices.parquet"
 PLOT_FILE: Final = "slices.svg"
+
+_OWN_ERROR: Final = re.compile(r"(RuntimeError: )?idp_tf\.errors\.\w+: ")
 
 _LOG = logging.getLogger("pipelines.Evaluator")
 
@@ -154,7 +157,7 @@ def _run_pipelines(
     except Exception as error:
         # Whatever a runner makes of what a worker raised.
         raise DataError(
-            f"the examples could not be evaluated: {_last_line(error)}", where=examples.uri
+            f"the examples could not be evaluated: {_told(error)}", where=examples.uri
         ) from error
 
 
@@ -172,9 +175,13 @@ def _check_count(users: int, examples: artifacts.Artifact, file: Path) -> None:
     )
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _told(error: Exception) -> str:
+    """Our own words in what a runner raised, which may hold a worker's traceback as text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    own = [number for number, line in enumerate(lines) if _OWN_ERROR.match(line)]
+    if own:
+        return _OWN_ERROR.sub("", lines[own[-1]])
+    return lines[-1] if lines else type(error).__name__
 
 
 def _key(execution: Execution[EvaluatorParameters]) -> str:
