@@ -194,7 +194,8 @@ def _loaded(module: str) -> ModuleType:
     if not module.endswith(".py"):
         return importlib.import_module(module)
     spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None  # the file is there
+    assert spec is not None
+    assert spec.loader is not None  # the file is there
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded

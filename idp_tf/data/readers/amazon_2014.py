@@ -81,7 +81,7 @@ def read_amazon_2014(
         name,
         interactions(interactions_file, options),
         items(items_file, options),
-        (interactions_file, items_file),
+        ([interactions_file], [items_file]),
         options,
     )
 

@@ -66,7 +66,7 @@ def read_amazon_2023(
         name,
         interactions(interactions_file, options),
         items(items_file, options),
-        (interactions_file, items_file),
+        ([interactions_file], [items_file]),
         options,
     )
 

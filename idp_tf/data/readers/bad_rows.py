@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -76,11 +77,17 @@ class BadRow:
 class SetAside(BadRows):
     """They are set aside, each with its place and the reason, and reading goes on.
 
+    Args:
+        most: How many are kept with what stands there; all are counted.
+
     Attributes:
-        rows: All of them so far.
+        rows: The first ``most`` of them.
+        counts: How many there are, by reason.
     """
 
+    most: int = 10_000
     rows: list[BadRow] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def found(
         self,
@@ -91,8 +98,14 @@ class SetAside(BadRows):
         expected: str,
         remedy: str | None = None,
     ) -> None:
-        """Keeps them."""
+        """Keeps them, as long as there is room."""
+        if not rows.height:
+            return
+        self.counts[f"bad rows: {field} is not {expected}"] += rows.height
         self.rows += [
             BadRow(file.name, line, field, "" if value is None else str(value), expected)
-            for line, value in rows.select(LINE, VALUE).iter_rows()
+            for line, value in rows.select(LINE, VALUE).head(self._room()).iter_rows()
         ]
+
+    def _room(self) -> int:
+        return self.most - len(self.rows)

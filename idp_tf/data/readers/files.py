@@ -44,7 +44,8 @@ class SourceFile:
     """A file that a domain was read from.
 
     Args:
-        name: The file's name, without its folder, so that records don't depend on the machine.
+        name: The file's name, without its folder, so that records don't depend on the machine; of
+            one shard among several, also what tells it from the others.
         size: Its size in bytes, as it lies on the disk.
         sha256: The checksum of those bytes.
     """
@@ -54,8 +55,12 @@ class SourceFile:
     sha256: str
 
     @classmethod
-    def of(cls, file: Path) -> SourceFile:
+    def of(cls, file: Path, name: str | None = None) -> SourceFile:
         """Reads size and checksum of a file.
+
+        Args:
+            file: The file.
+            name: Its name in records; by default that without its folder.
 
         Raises:
             MissingDataError: if it is not there.
@@ -63,7 +68,7 @@ class SourceFile:
         require_file(file)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(file.name, file.stat().st_size, digest)
+        return cls(name or file.name, file.stat().st_size, digest)
 
     def as_dict(self) -> dict[str, str | int]:
         """Name, size and checksum, for the manifest."""

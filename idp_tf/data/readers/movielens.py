@@ -57,7 +57,7 @@ def read_movielens(
         name,
         interactions(interactions_file, options),
         items(items_file, options),
-        (interactions_file, items_file),
+        ([interactions_file], [items_file]),
         options,
     )
 

@@ -56,7 +56,7 @@ def read_recbole(
         name,
         interactions(interactions_file, options),
         items(items_file, options),
-        (interactions_file, items_file),
+        ([interactions_file], [items_file]),
         options,
     )
 

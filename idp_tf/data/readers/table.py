@@ -58,7 +58,7 @@ def read_table(
         name,
         interactions(interactions_file, options),
         items(items_file, options),
-        (interactions_file, items_file),
+        ([interactions_file], [items_file]),
         options,
     )
 

@@ -97,7 +97,10 @@ class WriteArrow(beam.DoFn):
 
     def process(self, element: pa.RecordBatch) -> Iterator[int]:
         name = Path(self.folder) / uuid.uuid4().hex
-        with pa.OSFile(f"{name}.part", "wb") as sink, pa.ipc.new_stream(sink, element.schema) as out:
+        with (
+            pa.OSFile(f"{name}.part", "wb") as sink,
+            pa.ipc.new_stream(sink, element.schema) as out,
+        ):
             out.write_batch(element)
         os.replace(f"{name}.part", f"{name}.arrow")
         yield element.num_rows
