@@ -68,13 +68,14 @@ def measure(data: str | None, workdir: str, smoke: bool) -> dict[str, Any]:
     from idp_tf.workflow.known_items import find_known_items
     from idp_tf.workflow.match import build_encoder, find_neighbours
     from idp_tf.workflow.prepare import load_sources
+    from idp_tf.workflow.pretrain import load_pretrained
 
     run = _build_run(data, Path(workdir), smoke)
     stages.prepare(run)
     stages.pretrain(run)
     merged, settings = load_sources(run), run.settings.matcher
     known = find_known_items(merged, settings)
-    neighbours = find_neighbours(run, known)
+    neighbours = find_neighbours(load_pretrained(run), known, run.settings.matcher)
     held_out = hold_out(merged.num_items, settings.held_out, run.settings.seed)
     judged = np.flatnonzero(np.isin(known.rows, held_out))
     encoder = build_encoder(run)

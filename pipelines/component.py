@@ -72,6 +72,7 @@ class Component(ABC, Generic[P]):
         resolved: Type of each input that is looked up in the record when the component runs,
             such as the last blessed model. They are no part of the cache key: a run in which
             nothing else has changed does nothing.
+        optional: Keys of inputs that need not be wired.
         outputs: Type of each output.
         parameters: The class of its parameters.
     """
@@ -80,6 +81,7 @@ class Component(ABC, Generic[P]):
     version: ClassVar[int] = 1
     inputs: ClassVar[Mapping[str, str]] = {}
     resolved: ClassVar[Mapping[str, str]] = {}
+    optional: ClassVar[frozenset[str]] = frozenset()
     outputs: ClassVar[Mapping[str, str]]
     parameters: ClassVar[type[Parameters]] = Parameters
 

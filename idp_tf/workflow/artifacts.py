@@ -133,12 +133,12 @@ class Artifact:
         Raises:
             WorkdirError: naming what differs.
         """
-        differences = self._differences()
-        if differences and self._holds_work():
+        found = self._differences()
+        if found and self._holds_work():
             raise WorkdirError(
                 f"'{self.name}' was made by other settings or data: "
-                + "; ".join(differences[:5])
-                + (f"; and {len(differences) - 5} more" if len(differences) > 5 else ""),
+                + "; ".join(found[:5])
+                + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
                 where=self.folder,
                 remedy="choose another --workdir, go back to those settings, "
                 "or add --rebuild to make it anew",
@@ -192,7 +192,7 @@ class Artifact:
     def _differences(self) -> list[str]:
         if not self._inputs_file.is_file():
             return []
-        return _differences(read_json(self._inputs_file), json.loads(json.dumps(self.inputs)))
+        return differences(read_json(self._inputs_file), json.loads(json.dumps(self.inputs)))
 
     def _holds_work(self) -> bool:
         return any(
@@ -209,13 +209,13 @@ class Artifact:
         shutil.rmtree(old)
 
 
-def _differences(found: Any, wanted: Any, prefix: str = "") -> list[str]:
-    """Where two JSON values differ, in words."""
+def differences(found: Any, wanted: Any, prefix: str = "") -> list[str]:
+    """Where two JSON values differ, in words, one for each place."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         return [
             line
             for key in sorted({*found, *wanted})
-            for line in _differences(found.get(key), wanted.get(key), f"{prefix}{key}.")
+            for line in differences(found.get(key), wanted.get(key), f"{prefix}{key}.")
         ]
     if found == wanted:
         return []

@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from idp_tf.config import FineTuneSettings
-from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import Domain
 from idp_tf.errors import SettingsError
-from idp_tf.evaluation.models import model_scorer
 from idp_tf.models import SequenceModel, load_model, save_model
-from idp_tf.models.training import TrainingState, train
+from idp_tf.models.training import TrainingState
 from idp_tf.systems import SYSTEMS, Base, System
 from idp_tf.transfer.fine_tune import build_target_model
 from idp_tf.workflow.artifacts import Artifact
@@ -24,9 +22,9 @@ from idp_tf.workflow.prepare import data_key, load_target
 from idp_tf.workflow.pretrain import load_pretrained, pretrain_artifact
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.titles import load_title_vectors, titles_artifact
+from idp_tf.workflow.training import train_on_target
 from idp_tf.workflow.transfer import load_generated, transfer_artifact
 from idp_tf.workflow.tuning import TrialRow, search
-from idp_tf.workflow.validation import build_validation
 
 _DECIDING = ("model", "options", "items", "adaptor", "embeddings", "takes_over", "trained")
 
@@ -203,29 +201,13 @@ def _train(
     seed: int,
     artifact: Artifact,
 ) -> TrainingState:
-    batches = TrainingBatches(
-        target.sequences,
-        target.num_items,
-        batch_size=settings.batch_size,
-        max_length=model.max_length,
-        seed=seed,
-        negatives=model.item_loss.negatives,
-        num_negatives=settings.num_negatives,
-    )
-    validate = build_validation(
-        lambda: model_scorer(model, "validation"),
-        target.sequences,
-        num_items=target.num_items,
-        max_users=settings.validation_users,
-        negatives=run.settings.evaluation.negatives,
-        seed=run.settings.seed,
-    )
     rate = f"learning-rate-{settings.learning_rate:g}"
-    return train(
+    return train_on_target(
         model,
-        batches,
+        target,
         settings,
-        validate=validate,
+        run.settings,
+        seed,
         folder=artifact.folder / "checkpoints" / rate,
         name=f"{artifact.name}, {rate}" if settings.learning_rate_grid else artifact.name,
         tensorboard_dir=run.logs_dir

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from idp_tf.config import MatcherSettings
+from idp_tf.models import SequenceModel
 from idp_tf.text import (
     TextEncoder,
     behaviour_neighbours,
@@ -110,19 +112,19 @@ def load_matcher(run: Run, *, tuned: bool = True) -> tuple[TextEncoder, Float32A
     return TextEncoder.load(folder / "encoder"), vectors
 
 
-def find_neighbours(run: Run, known: KnownItems) -> npt.NDArray[np.int32]:
+def find_neighbours(
+    model: SequenceModel, known: KnownItems, settings: MatcherSettings
+) -> npt.NDArray[np.int32]:
     """Behaviour neighbours of the known items by the pre-trained model, by rows among them."""
-    embeddings = load_pretrained(run).item_vectors().numpy()[1:][known.rows]
+    embeddings = model.item_vectors().numpy()[1:][known.rows]
     # The scope is in the offsets already.
-    return behaviour_neighbours(
-        embeddings, known.offsets, run.settings.matcher.neighbours, "domain"
-    )
+    return behaviour_neighbours(embeddings, known.offsets, settings.neighbours, "domain")
 
 
 def _stored_neighbours(run: Run, artifact: Artifact, known: KnownItems) -> npt.NDArray[np.int32]:
     file = artifact.folder / "neighbours.npy"
     if not file.is_file():
-        _save_array(file, find_neighbours(run, known))
+        _save_array(file, find_neighbours(load_pretrained(run), known, run.settings.matcher))
     found: npt.NDArray[np.int32] = np.load(file)
     return found
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import MergedDomains
-from idp_tf.evaluation.models import model_scorer
 from idp_tf.models import SequenceModel, build_model, load_model, save_model
-from idp_tf.models.training import train
 from idp_tf.systems import SASREC_BASE, Base
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.needs import needed_bases
 from idp_tf.workflow.prepare import data_key, load_sources
 from idp_tf.workflow.run import Run
 from idp_tf.workflow.titles import encode_titles, load_title_vectors, titles_artifact
-from idp_tf.workflow.validation import build_validation
+from idp_tf.workflow.training import source_batches, train_on_sources
 
 _MODEL = "model"
 _IDLE = ("slug", "min_sources")
@@ -72,39 +69,19 @@ def load_pretrained(run: Run, base: Base = SASREC_BASE) -> SequenceModel:
 
 
 def _pretrain(run: Run, base: Base, artifact: Artifact) -> None:
-    settings, seed = run.settings.pretrain, run.settings.seed
-    names = _sources(run, base)
-    merged = load_sources(run, names)
+    merged = load_sources(run, _sources(run, base))
     model = _build(run, base, merged)
-    batches = TrainingBatches(
-        merged.sequences,
-        merged.num_items,
-        batch_size=settings.batch_size,
-        max_length=run.settings.model.max_length,
-        seed=seed,
-        item_ranges=merged.item_ranges if settings.negatives == "domain" else None,
-        negatives=model.item_loss.negatives,
-        num_negatives=settings.num_negatives,
-    )
-    state = train(
+    state = train_on_sources(
         model,
-        batches,
-        settings,
-        validate=build_validation(
-            lambda: model_scorer(model, "validation"),
-            merged.sequences,
-            merged.item_ranges,
-            num_items=merged.num_items,
-            max_users=settings.validation_users,
-            negatives=run.settings.evaluation.negatives,
-            seed=seed,
-        ),
+        merged,
+        run.settings,
         folder=artifact.folder / "checkpoints",
         name=artifact.name,
         tensorboard_dir=run.logs_dir / artifact.folder.relative_to(run.workdir),
     )
+    targets = source_batches(merged, run.settings, model).num_targets
     save_model(model, artifact.folder / _MODEL)
-    run.finish(artifact, **asdict(state), targets_per_epoch=batches.num_targets)
+    run.finish(artifact, **asdict(state), targets_per_epoch=targets)
 
 
 def _build(run: Run, base: Base, merged: MergedDomains) -> SequenceModel:

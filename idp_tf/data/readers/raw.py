@@ -9,9 +9,10 @@ from typing import Literal
 
 import polars as pl
 
+from idp_tf.data.readers.bad_rows import REFUSED, VALUE, BadRows
 from idp_tf.data.readers.files import LINE, SourceFile, shortened
 from idp_tf.data.schema import COLUMNS
-from idp_tf.errors import DataError, EmptyDomainError, RowError
+from idp_tf.errors import DataError, EmptyDomainError
 
 _SHOWN_LINES = 5
 
@@ -28,11 +29,13 @@ class ReadOptions:
         columns: What our columns (``user_id``, ``item_id``, ``timestamp``, ``title``) are called
             in tables, where that differs. ``{"timestamp": None}`` says that there are no
             timestamps; such a domain can only be prepared with ``ties="source"``.
+        bad_rows: About rows that cannot be parsed: they are refused, or ``SetAside``.
     """
 
     unknown_items: Literal["error", "drop", "untitled"] = "error"
     repeated_items: Literal["error", "first"] = "error"
     columns: Mapping[str, str | None] = field(default_factory=dict)
+    bad_rows: BadRows = REFUSED
 
 
 DEFAULT_OPTIONS = ReadOptions()
@@ -58,42 +61,38 @@ class RawDomain:
     sources: list[SourceFile] = field(default_factory=list)
 
 
-def checked_interactions(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
+def checked_interactions(frame: pl.DataFrame, file: Path, bad: BadRows = REFUSED) -> pl.DataFrame:
     """Checks ids and turns timestamps, if there are any, into numbers.
 
     Args:
         frame: String columns ``user_id``, ``item_id``, maybe ``timestamp``, and ``line``.
         file: For the error.
+        bad: What becomes of rows that cannot be used.
 
     Raises:
-        RowError: at the first empty id, or timestamp that is no finite number.
+        RowError: at the first empty id, or timestamp that is no finite number, if such rows
+            are refused.
     """
-    _refuse_empty(frame, COLUMNS.user_id, file)
-    _refuse_empty(frame, COLUMNS.item_id, file)
+    frame = _with_id(_with_id(frame, COLUMNS.user_id, file, bad), COLUMNS.item_id, file, bad)
     if COLUMNS.timestamp not in frame.columns:
         time = pl.lit(None, pl.Float64).alias(COLUMNS.timestamp)
         return frame.select(COLUMNS.user_id, COLUMNS.item_id, time, LINE)
     text = frame[COLUMNS.timestamp]
     time_values = text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
-    wrong = frame.filter(~time_values.is_finite().fill_null(False))
-    if wrong.height:
-        raise RowError(
-            file=file,
-            line=wrong[LINE][0],
-            field=COLUMNS.timestamp,
-            value=wrong[COLUMNS.timestamp][0],
-            expected="a number",
-        )
-    return frame.select(COLUMNS.user_id, COLUMNS.item_id, time_values, LINE)
+    finite = time_values.is_finite().fill_null(False)
+    wrong = frame.filter(~finite).select(LINE, pl.col(COLUMNS.timestamp).alias(VALUE))
+    bad.found(wrong, file=file, field=COLUMNS.timestamp, expected="a number")
+    checked = frame.select(COLUMNS.user_id, COLUMNS.item_id, time_values, LINE)
+    return checked.filter(finite) if wrong.height else checked
 
 
-def checked_items(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
+def checked_items(frame: pl.DataFrame, file: Path, bad: BadRows = REFUSED) -> pl.DataFrame:
     """Checks item ids; a title that is null becomes empty.
 
     Raises:
-        RowError: at the first empty id.
+        RowError: at the first empty id, if such rows are refused.
     """
-    _refuse_empty(frame, COLUMNS.item_id, file)
+    frame = _with_id(frame, COLUMNS.item_id, file, bad)
     return frame.select(COLUMNS.item_id, pl.col(COLUMNS.title).fill_null(""), LINE)
 
 
@@ -135,16 +134,12 @@ def assemble(
     )
 
 
-def _refuse_empty(frame: pl.DataFrame, column: str, file: Path) -> None:
-    empty = frame.filter(pl.col(column).is_null() | (pl.col(column).str.strip_chars() == ""))
-    if empty.height:
-        raise RowError(
-            file=file,
-            line=empty[LINE][0],
-            field=column,
-            value=empty[column][0],
-            expected="an id that is not empty",
-        )
+def _with_id(frame: pl.DataFrame, column: str, file: Path, bad: BadRows) -> pl.DataFrame:
+    """The rows that have an id."""
+    empty = pl.col(column).is_null() | (pl.col(column).str.strip_chars() == "")
+    wrong = frame.filter(empty).select(LINE, pl.col(column).alias(VALUE))
+    bad.found(wrong, file=file, field=column, expected="an id that is not empty")
+    return frame.filter(~empty) if wrong.height else frame
 
 
 def _concatenated(blocks: Iterable[pl.DataFrame], file: Path, what: str) -> pl.DataFrame:

@@ -1,0 +1,304 @@
+"""Runs the nodes of a pipeline, each once for what it is made of.
+
+A node's outputs are made in folders beside their places. When its executor has returned, a journal
+in its work folder says what is finished; then the folders get their names, then the record is
+written. A process that is killed before the journal leaves nothing but the work folder, with which
+the node goes on; after it, the next run completes what was finished and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from idp_tf.errors import IdpError, WorkdirError
+from idp_tf.workflow.artifacts import read_json, write_json
+from pipelines.artifacts import Artifact, OutputArtifact, digest_of
+from pipelines.cache_key import hash_of, key_of, reason_to_run
+from pipelines.component import Execution
+from pipelines.dag import Node, Pipeline
+from pipelines.record import ExecutionRow, Record
+from pipelines.root import (
+    output_folder,
+    partial_folder,
+    remove_leftovers,
+    work_folder,
+)
+
+_JOURNAL: Final = "finished.json"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_log = logging.getLogger("pipelines.launcher")
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What became of a node in a run.
+
+    Args:
+        node_id: The node.
+        state: Whether it ``ran``, was ``reused``, or was ``recovered``: finished by a run that
+            was killed before it could say so.
+        reason: Why it ran; empty if it did not.
+        seconds: How long it took.
+        outputs: Its artifacts.
+        counters: Rows and the like, as the executor counted them when it ran.
+    """
+
+    node_id: str
+    state: Literal["ran", "reused", "recovered"]
+    reason: str
+    seconds: float
+    outputs: Mapping[str, Artifact]
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+
+Listener = Callable[[NodeResult], None]
+
+
+def recover(pipeline: Pipeline, root: Path, record: Record) -> set[int]:
+    """Brings the root of a killed run in order; the executions that were finished all the same.
+
+    Must be called under the root's lock.
+    """
+    finished: set[int] = set()
+    for run, row in record.running():
+        work = work_folder(root, row.node_id, row.properties["cache_key"])
+        if _noted(work, row.id):
+            _settle(root, work, run, row, record)
+            finished.add(row.id)
+        else:
+            record.fail(row.id, "its process was killed")
+    for partial in remove_leftovers(root, [node.id for node in pipeline]):
+        _log.info("removed %s, which a killed run had left", partial)
+    return finished
+
+
+def run_node(
+    node: Node,
+    made: Mapping[tuple[str, str], Artifact],
+    root: Path,
+    record: Record,
+    run: int,
+    *,
+    beam_args: Sequence[str] = (),
+    recovered: frozenset[int] | set[int] = frozenset(),
+) -> NodeResult:
+    """Runs a node, or finds what it made of the same inputs before.
+
+    Args:
+        node: The node.
+        made: The artifacts of this run so far, by node and output.
+        root: The pipeline's root.
+        record: Its record.
+        run: The run's number.
+        beam_args: Options for Beam.
+        recovered: What ``recover`` returned.
+
+    Raises:
+        IdpError: whatever the executor raised; the record has it, and the work folder stays.
+    """
+    began = time.monotonic()
+    inputs = {
+        key: [made[channel.node, channel.output] for channel in channels]
+        for key, channels in node.inputs.items()
+    }
+    key = key_of(node, inputs)
+    cache_key = hash_of(key)
+    if found := record.finished(node.id, cache_key):
+        row, outputs = found
+        record.note_cached(run, row, outputs)
+        # Its process may have been killed when all but this was done.
+        shutil.rmtree(work_folder(root, node.id, cache_key), ignore_errors=True)
+        state: Literal["reused", "recovered"] = "recovered" if row.id in recovered else "reused"
+        counters = row.properties.get("counters", {})
+        return NodeResult(node.id, state, "", time.monotonic() - began, outputs, counters)
+    reason = reason_to_run(key, record.last_execution(node.id))
+    outputs, counters = _run(
+        node,
+        {**inputs, **_resolved(node, record)},
+        root,
+        record,
+        run,
+        (cache_key, key, reason),
+        beam_args,
+    )
+    return NodeResult(node.id, "ran", reason, time.monotonic() - began, outputs, counters)
+
+
+def run_nodes(
+    pipeline: Pipeline,
+    root: Path,
+    record: Record,
+    run: int,
+    *,
+    beam_args: Sequence[str] = (),
+    recovered: frozenset[int] | set[int] = frozenset(),
+    tell: Listener = lambda result: None,
+) -> list[NodeResult]:
+    """Runs all nodes in their order; the first that fails ends it.
+
+    Args:
+        pipeline: The pipeline.
+        root: Its root.
+        record: Its record.
+        run: The run's number.
+        beam_args: Options for Beam.
+        recovered: What ``recover`` returned.
+        tell: Called after each node.
+
+    Raises:
+        IdpError: whatever an executor raised.
+    """
+    made: dict[tuple[str, str], Artifact] = {}
+    results: list[NodeResult] = []
+    for node in pipeline:
+        result = run_node(node, made, root, record, run, beam_args=beam_args, recovered=recovered)
+        made |= {(node.id, output): artifact for output, artifact in result.outputs.items()}
+        results.append(result)
+        tell(result)
+    return results
+
+
+def _resolved(node: Node, record: Record) -> dict[str, list[Artifact]]:
+    """What the record has for a node's resolved inputs; nothing for those that it lacks."""
+    found = {
+        key: record.latest(query.node, query.output, query.accepted_by)
+        for key, query in node.resolved.items()
+    }
+    return {key: [artifact] for key, artifact in found.items() if artifact is not None}
+
+
+def _run(
+    node: Node,
+    inputs: Mapping[str, Sequence[Artifact]],
+    root: Path,
+    record: Record,
+    run: int,
+    key: tuple[str, dict[str, Any], str],
+    beam_args: Sequence[str],
+) -> tuple[dict[str, Artifact], dict[str, int]]:
+    cache_key, made_of, reason = key
+    execution_id = record.begin_execution(
+        run,
+        node.id,
+        node.component.name,
+        cache_key=cache_key,
+        key=made_of,
+        reason=reason,
+        inputs=inputs,
+    )
+    _log.info("%s: begins; %s", node.id, reason)
+    work = work_folder(root, node.id, cache_key)
+    execution: Execution[Any] = Execution(
+        node.id, inputs, _outputs(node, root, execution_id), node.parameters, work, beam_args
+    )
+    try:
+        _make_folders(execution)
+        node.component.execute(execution)
+        _write_journal(work, execution_id, execution)
+    except OSError as error:
+        failure = _as_error(error, node.id)
+        _give_up(record, execution_id, execution, str(failure))
+        raise failure from error
+    except BaseException as error:
+        _give_up(record, execution_id, execution, str(error) or type(error).__name__)
+        raise
+    outputs = _settle(root, work, run, record.execution(execution_id), record)
+    return outputs, execution.counters
+
+
+def _outputs(node: Node, root: Path, execution: int) -> dict[str, OutputArtifact]:
+    return {
+        output: OutputArtifact(
+            kind, partial_folder(output_folder(root, node.id, output, execution))
+        )
+        for output, kind in node.component.outputs.items()
+    }
+
+
+def _make_folders(execution: Execution[Any]) -> None:
+    execution.work.mkdir(parents=True, exist_ok=True)
+    for output in execution.outputs.values():
+        output.uri.mkdir(parents=True)
+
+
+def _give_up(record: Record, number: int, execution: Execution[Any], why: str) -> None:
+    """Notes a failure, and takes half-made outputs away; the work folder stays."""
+    record.fail(number, why, execution.counters)
+    for output in execution.outputs.values():
+        shutil.rmtree(output.uri, ignore_errors=True)
+
+
+def _as_error(error: OSError, node_id: str) -> IdpError:
+    if error.errno in _FULL:
+        return WorkdirError(
+            f"{node_id} cannot go on: the disk is full ({error})",
+            where=error.filename,
+            remedy="make room and run the same command again; what is finished is kept",
+        )
+    return WorkdirError(
+        f"{node_id} cannot go on: {error}",
+        where=error.filename,
+        remedy="mend that and run the same command again; what is finished is kept",
+    )
+
+
+def _write_journal(work: Path, number: int, execution: Execution[Any]) -> None:
+    """Says what is finished; from here on nothing of it is made again."""
+    outputs = {}
+    for key, output in execution.outputs.items():
+        fingerprint = output.fingerprint or digest_of(output.uri)
+        outputs[key] = {
+            **asdict(output),
+            "uri": str(output.uri),
+            "fingerprint": fingerprint,
+        }
+        _sync(output.uri)
+    content = {"execution": number, "outputs": outputs, "counters": execution.counters}
+    write_json(work / _JOURNAL, content)
+    _sync(work)
+
+
+def _noted(work: Path, execution: int) -> bool:
+    """Whether a journal says that an execution is finished."""
+    journal = work / _JOURNAL
+    return journal.is_file() and read_json(journal)["execution"] == execution
+
+
+def _settle(
+    root: Path, work: Path, run: int, row: ExecutionRow, record: Record
+) -> dict[str, Artifact]:
+    """Gives finished outputs their names, records them, and removes the work folder."""
+    journal = read_json(work / _JOURNAL)
+    outputs: dict[str, Artifact] = {}
+    for key, noted in journal["outputs"].items():
+        final = output_folder(root, row.node_id, key, row.id)
+        if not final.exists():  # else it was killed after this step
+            os.replace(noted["uri"], final)
+            _sync(final.parent)
+        outputs[key] = Artifact(
+            noted["type"],
+            final,
+            noted["fingerprint"],
+            noted["properties"],
+            producer=row.node_id,
+        )
+    numbered = record.complete(run, row.id, outputs, journal["counters"])
+    shutil.rmtree(work, ignore_errors=True)
+    return numbered
+
+
+def _sync(folder: Path) -> None:
+    """Has what a folder lists survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
