@@ -90,23 +90,6 @@ def test_a_counter_of_two_steps_stands_for_their_sum() -> None:
     assert read_counters(result, "nothing") == {}
 
 
-def test_two_processes_of_this_machine(tmp_path: Path) -> None:
-    """A step of the package's own runs there; its results and counters come back."""
-    from pipelines.beam_counting import CountLines
-
-    args = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    pipeline = build_pipeline(args)
-    _ = (
-        pipeline
-        | beam.Create(["tea", "cup", "pot"])
-        | beam.Reshuffle()
-        | beam.ParDo(CountLines())
-        | beam.io.WriteToText(str(tmp_path / "out"), num_shards=1)
-    )
-    result = pipeline.run()
-    result.wait_until_finish()
-
-
 def test_leftovers_of_attempts_go_and_files_stay(tmp_path: Path) -> None:
     split = tmp_path / "Split-train"
     left = split / "beam-temp-data_tfrecord-0123"

@@ -15,9 +15,7 @@ from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
-import tensorflow as tf
 from apache_beam.metrics.metric import Metrics
-from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
 
 from pipelines.beam_options import build_pipeline
 from pipelines.beam_results import read_counters, remove_leftovers
@@ -80,6 +78,8 @@ class Encode(beam.DoFn):
         self._users = Metrics.counter("flink_job", "users")
 
     def process(self, element: tuple[str, Iterable[Event]]) -> Iterator[bytes]:
+        import tensorflow as tf
+
         user, events = element
         made = tf.train.SequenceExample()
         made.context.feature["user_id"].bytes_list.value.append(user.encode())
@@ -182,6 +182,8 @@ def write_examples(
 
 def write_arrow(pattern: str, folder: Path, beam_args: Sequence[str]) -> list[Path]:
     """Arrow files of what tfx-bsl reads."""
+    from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
+
     pipeline = build_pipeline(beam_args)
     source = TFSequenceExampleRecord(pattern, ["flink_job"])
     names = pipeline | source.BeamSource() | beam.ParDo(WriteArrow(str(folder)))
@@ -223,6 +225,8 @@ def fingerprint(records: Iterable[bytes]) -> str:
 
 
 def _records(folder: Path) -> Iterator[bytes]:
+    import tensorflow as tf
+
     files = sorted(map(str, folder.iterdir()))
     yield from tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from component_run import statistics
 
 from idp_tf.errors import ClusterError, MissingDataError, SettingsError
 from pipelines.flink import FlinkCluster, find_distribution
@@ -96,6 +97,10 @@ def running_job(cluster: FlinkCluster) -> str:
     jobs = cluster.rest("/jobs/overview")["jobs"]
     (running,) = [job["jid"] for job in jobs if job["state"] == "RUNNING"]
     return str(running)
+
+
+def test_statistics_are_those_of_the_local_runner(cluster: FlinkCluster, tmp_path: Path) -> None:
+    assert statistics(tmp_path / "there", cluster.beam_args) == statistics(tmp_path / "here")
 
 
 def test_what_a_step_raises_comes_back(cluster: FlinkCluster, tmp_path: Path) -> None:
