@@ -173,3 +173,15 @@ def test_a_cluster_whose_java_fails_says_so_and_leaves_nothing(home: Path) -> No
     with pytest.raises(ClusterError, match=r"(?s)has ended with 1.*no such option"), cluster:
         pass
     assert not any(process.alive() for process in cluster.processes())
+
+
+def test_the_container_has_the_locks_beam() -> None:
+    from pipelines import flink
+
+    root = Path(flink.__file__).parents[2]
+    lock = (root / "requirements.lock").read_text().splitlines()
+    (version,) = [line.split("==")[1] for line in lock if line.startswith("apache-beam==")]
+    container = (root / "pipelines" / "container" / "Dockerfile").read_text()
+    assert f"FROM apache/beam_python3.11_sdk:{version}\n" in container
+    assert f"version('apache-beam') == '{version}'" in container
+    assert all((root / name).exists() for name in ("setup.cfg", "pyproject.toml", "LICENSE"))
