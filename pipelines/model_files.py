@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from idp_tf.data.schema import IdMap
 from idp_tf.errors import MissingDataError
-
-SERVING: Final = "Format-Serving"
-LIBRARY: Final = Path("assets.extra", "idp_tf")
-"""Where in a SavedModel lies what idp_tf loads."""
-MODEL_FOLDER: Final = "model"
-ITEMS_FILE: Final = "items.parquet"
+from idp_tf.workflow.trainer_modules import EXTRA, ITEMS_FILE, MODEL
+from pipelines.components.trainer import SERVING
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model on disk.
+    """A trained model on disk.
 
     Args:
         name: What messages call it.
@@ -36,7 +31,7 @@ class ModelFiles:
     @property
     def library(self) -> Path:
         """What ``idp_tf.models.load_model`` reads."""
-        return self.serving / LIBRARY / MODEL_FOLDER
+        return self.serving / EXTRA / MODEL
 
     def read_items(self) -> IdMap:
         """The items that the model knows, in the order of its internal ids.
@@ -46,7 +41,7 @@ class ModelFiles:
         """
         import polars as pl
 
-        file = self.serving / LIBRARY / ITEMS_FILE
+        file = self.serving / EXTRA / ITEMS_FILE
         try:
             return IdMap(pl.read_parquet(file, columns=["item_id"])["item_id"].to_list())
         except (OSError, pl.exceptions.PolarsError) as error:

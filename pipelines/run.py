@@ -26,6 +26,7 @@ from idp_tf.machine import set_thread_counts
 from pipelines.compose import PUSHER, compose, models_config
 from pipelines.launcher import Listener, NodeResult, recover, run_nodes
 from pipelines.record import Record
+from pipelines.report import REPORT, write_report
 from pipelines.root import locked, logs_folder
 from pipelines.run_log import PACKAGES, logged
 from pipelines.settings import PipelineSettings, load_pipeline_settings
@@ -98,9 +99,11 @@ def run_pipeline(
             except BaseException as error:
                 logging.getLogger("pipelines.run").error("%s", error, exc_info=error)
                 record.end_run(run, "FAILED", error=str(error) or type(error).__name__)
+                write_report(settings.root, run)
                 raise
             result = RunResult(run, tuple(results), time.monotonic() - began)
             record.end_run(run, "COMPLETE", pushed=int(result.pushed))
+            write_report(settings.root, run)
     return result
 
 
@@ -157,6 +160,7 @@ def _print_end(settings: PipelineSettings, result: RunResult) -> None:
     else:
         lines.append("The model is not pushed; what was pushed before stays. Why: ")
         lines.append(f"  idp-tf pipeline status --root {settings.root}")
+    lines.append(f"The whole of it: {settings.root / REPORT}")
     sys.stdout.write("\n".join(lines) + "\n")
 
 

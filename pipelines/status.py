@@ -12,15 +12,11 @@ from rich.table import Table
 
 from idp_tf.errors import WorkdirError
 from pipelines.artifacts import Artifact
-from pipelines.record import ExecutionRow, ExecutionState, Record, RunRow
+from pipelines.lineage import Step, steps_of
+from pipelines.record import ExecutionState, Record, RunRow
 
-_MARKS = {
-    ExecutionState.RUNNING: "running",
-    ExecutionState.COMPLETE: "ran",
-    ExecutionState.FAILED: "failed",
-    ExecutionState.CACHED: "reused",
-    ExecutionState.CANCELED: "canceled",
-}
+_FIGURES = ("users", "items", "interactions", "records")
+_COUNTED = (ExecutionState.COMPLETE, ExecutionState.CACHED, ExecutionState.FAILED)
 
 
 def find_run(record: Record, number: int | None = None) -> RunRow:
@@ -44,16 +40,24 @@ def show_status(root: Path, number: int | None = None, console: Console | None =
         root: The pipeline's root.
         number: The run; the last one by default.
         console: Where to print.
+
+    Raises:
+        WorkdirError: if there is no such run.
     """
     console = console or Console()
     with Record(root, read_only=True) as record:
         run = find_run(record, number)
-        console.print(f"Run {run.id}, {_when(run.began)}: {run.properties['state'].lower()}")
-        console.print(_nodes_table(record, run))
-        if "error" in run.properties:
-            console.print(f"[red]{run.properties['error']}[/red]")
-        for line in _verdicts(record, run):
-            console.print(line, highlight=False)
+        steps = steps_of(record, run.id)
+    console.print(f"Run {run.id}, {when(run.began)}: {run.properties['state'].lower()}")
+    table = Table("node", "state", "seconds", "rows", "artifacts", box=None)
+    for step in steps:
+        made = ", ".join(f"{key} {found[0].id}" for key, found in step.outputs.items())
+        table.add_row(step.node_id, step.state, _seconds(step), ", ".join(rows_of(step)), made)
+    console.print(table)
+    if error := run.properties.get("error"):
+        console.print(f"It ended with: {error}", style="red", markup=False)
+    for line in verdicts(steps):
+        console.print(line, highlight=False, markup=False)
 
 
 def show_history(root: Path, console: Console | None = None) -> None:
@@ -64,60 +68,37 @@ def show_history(root: Path, console: Console | None = None) -> None:
             states = [execution.state for execution in record.executions(run.id)]
             table.add_row(
                 str(run.id),
-                _when(run.began),
+                when(run.began),
                 run.properties["state"].lower(),
-                *(
-                    str(states.count(state))
-                    for state in (
-                        ExecutionState.COMPLETE,
-                        ExecutionState.CACHED,
-                        ExecutionState.FAILED,
-                    )
-                ),
+                *(str(states.count(state)) for state in _COUNTED),
                 {1: "yes", 0: "no"}.get(run.properties.get("pushed", -1), ""),
             )
     (console or Console()).print(table)
 
 
-def _nodes_table(record: Record, run: RunRow) -> Table:
-    table = Table("node", "state", "seconds", "rows", "artifacts", box=None)
-    for execution in record.executions(run.id):
-        outputs = record.outputs(execution.id)
-        made = ", ".join(f"{key} {found[0].id}" for key, found in outputs.items())
-        table.add_row(
-            execution.node_id,
-            _state(execution),
-            "" if execution.state is ExecutionState.CACHED else f"{execution.seconds or 0:.1f}",
-            _rows(execution, outputs),
-            made,
-        )
-    return table
+def rows_of(step: Step) -> list[str]:
+    """What a node counted, or what its artifacts say of rows."""
+    figures: dict[str, Any] = dict(step.counters)
+    if not figures:
+        found = [a.properties for artifacts in step.outputs.values() for a in artifacts]
+        figures = {name: row[name] for row in found for name in _FIGURES if name in row}
+    return [f"{name} {number:,}" for name, number in figures.items()]
 
 
-def _state(execution: ExecutionRow) -> str:
-    mark = _MARKS[execution.state]
-    if execution.state is ExecutionState.FAILED:
-        return f"{mark}: {execution.properties.get('error', '').splitlines()[0][:60]}"
-    return mark
+def verdicts(steps: list[Step]) -> list[str]:
+    """In words: what did not pass, and what became of the model."""
+    return [
+        line
+        for step in steps
+        for artifacts in step.outputs.values()
+        for artifact in artifacts
+        for line in _told(artifact)
+    ]
 
 
-def _rows(execution: ExecutionRow, outputs: dict[str, list[Artifact]]) -> str:
-    counters: dict[str, Any] = execution.properties.get("counters", {})
-    if not counters:
-        names = ("users", "items", "interactions", "records")
-        found = [artifact.properties for artifacts in outputs.values() for artifact in artifacts]
-        counters = {name: row[name] for row in found for name in names if name in row}
-    return ", ".join(f"{name} {number:,}" for name, number in counters.items())
-
-
-def _verdicts(record: Record, run: RunRow) -> list[str]:
-    """The reasons of whoever refused, and what was pushed."""
-    lines = []
-    for execution in record.executions(run.id):
-        for artifacts in record.outputs(execution.id).values():
-            for artifact in artifacts:
-                lines += _told(artifact)
-    return lines
+def when(seconds: float) -> str:
+    """A time as people read it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _told(artifact: Artifact) -> list[str]:
@@ -126,12 +107,12 @@ def _told(artifact: Artifact) -> list[str]:
         content = json.loads(pushed.read_text(encoding="utf-8"))
         return [f"{artifact.producer}: {content['outcome']}. {' '.join(content['why'])}"]
     reasons = artifact.uri / "reasons.json"
-    if not reasons.is_file() or artifact.properties.get("blessed"):
+    if not reasons.is_file():
         return []
     content = json.loads(reasons.read_text(encoding="utf-8"))
-    failed = [check for check in content.get("checks", ()) if not check["passed"]]
-    return [f"{artifact.producer}: {check['words']}" for check in failed]
+    failed = [check["words"] for check in content["checks"] if not check["passed"]]
+    return [f"{artifact.producer}: {words}" for words in failed]
 
 
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def _seconds(step: Step) -> str:
+    return "" if step.state == "reused" else f"{step.execution.seconds or 0:.1f}"

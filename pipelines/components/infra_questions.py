@@ -13,10 +13,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from idp_tf.data.examples import ITEM_IDS, USER_ID
 from idp_tf.data.schema import PAD_ID
 from idp_tf.data.sequences import LEAVE_OUT_TEST
 from idp_tf.errors import MissingDataError
+from pipelines.artifacts import Artifact
 from pipelines.components.verdict import Check
+from pipelines.examples import split_pattern
 from pipelines.model_files import ModelFiles
 
 Answer = Mapping[str, npt.NDArray[Any]]
@@ -79,7 +82,7 @@ class Library:
         return dict(zip(self.ids, (self._vectors @ user).tolist(), strict=True))
 
 
-def draw_histories(examples: Path, count: int, seed: int) -> list[list[str]]:
+def draw_histories(examples: Artifact, count: int, seed: int) -> list[list[str]]:
     """Histories of some users of the split ``eval``, each without its test item.
 
     Whom does not hang on the order of records: those whose ids have the smallest hashes. One
@@ -90,24 +93,24 @@ def draw_histories(examples: Path, count: int, seed: int) -> list[list[str]]:
     """
     users = heapq.nsmallest(count, _hashed_users(examples, seed), key=lambda found: found[:2])
     if not users:
-        raise MissingDataError("there are no examples", where=examples / "Split-eval")
+        raise MissingDataError("there are no examples", where=split_pattern(examples, "eval"))
     return [items[:-LEAVE_OUT_TEST] for _, _, items in users]
 
 
-def _hashed_users(examples: Path, seed: int) -> Iterator[tuple[bytes, bytes, list[str]]]:
+def _hashed_users(examples: Artifact, seed: int) -> Iterator[tuple[bytes, bytes, list[str]]]:
     import tensorflow as tf
 
-    files = sorted(map(str, (examples / "Split-eval").glob("*.gz")))
+    files = sorted(tf.io.gfile.glob(split_pattern(examples, "eval")))
     if not files:
         return
     for batch in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
         context, steps, _ = tf.io.parse_sequence_example(
             batch,
-            {"user_id": tf.io.FixedLenFeature([], tf.string)},
-            {"item_ids": tf.io.RaggedFeature(tf.string)},
+            {USER_ID: tf.io.FixedLenFeature([], tf.string)},
+            {ITEM_IDS: tf.io.RaggedFeature(tf.string)},
         )
-        rows = steps["item_ids"].merge_dims(1, -1).to_list()
-        for user, items in zip(context["user_id"].numpy().tolist(), rows, strict=True):
+        rows = steps[ITEM_IDS].merge_dims(1, -1).to_list()
+        for user, items in zip(context[USER_ID].numpy().tolist(), rows, strict=True):
             digest = hashlib.sha256(f"{seed} ".encode() + user).digest()
             yield digest, user, [item.decode() for item in items]
 

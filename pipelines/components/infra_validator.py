@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("pipelines.InfraValidator")
 
 _LOADS: Final = "loads and answers, by number of tries"
+_PATIENCE: Final = {"num_tries", "max_loading_time_seconds", "request_timeout_seconds"}
 _BAD_REQUEST: Final = "INVALID_ARGUMENT"
 
 
@@ -113,14 +114,18 @@ class InfraValidator(Component[InfraValidatorParameters]):
         """Tries the model."""
         told = execution.parameters
         files = ModelFiles("model", str(execution.one("model").uri))
-        histories = draw_histories(execution.one("examples").uri, told.histories, told.seed)
+        histories = draw_histories(execution.one("examples"), told.histories, told.seed)
         checks = _checked(execution, files, histories)
         output = execution.outputs["infra_blessing"]
         blessed = write_verdict(output.uri, checks, (INFRA_BLESSED, INFRA_NOT_BLESSED))
-        output.properties.update(blessed=int(blessed), checks=len(checks))
+        output.properties.update(accepted=blessed, checks=len(checks))
         for check in checks:
             log = _LOG.info if check.passed else _LOG.warning
             log("%s: %s", "passed" if check.passed else "failed", check.words)
+
+    def cache_inputs(self, parameters: InfraValidatorParameters) -> Mapping[str, Any]:
+        """The parameters but those of patience, which make nothing else."""
+        return parameters.model_dump(mode="json", exclude=_PATIENCE)
 
 
 def _checked(

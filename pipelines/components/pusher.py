@@ -15,8 +15,8 @@ from idp_tf.workflow.artifacts import write_json
 from pipelines import artifacts
 from pipelines.artifacts import Artifact
 from pipelines.component import Component, Execution, Parameters
+from pipelines.components.trainer import SERVING
 from pipelines.components.verdict import BLESSED, INFRA_BLESSED, read_failures
-from pipelines.model_files import SERVING
 from pipelines.versions import (
     MIN_KEPT,
     Pushed,

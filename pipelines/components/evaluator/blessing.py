@@ -41,8 +41,7 @@ def check_results(
 
 
 def _enough_users(results: Results, parameters: EvaluatorParameters) -> Check:
-    users = max((row.sums.users for row in results.rows), default=0)
-    least = parameters.min_users
+    users, least = results.users, parameters.min_users
     return Check(
         "users",
         users,

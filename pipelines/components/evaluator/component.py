@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from idp_tf.data.examples import read_items
 from idp_tf.data.schema import IdMap
 from idp_tf.errors import DataError, IdpError
 from idp_tf.workflow.artifacts import write_json
 from pipelines import artifacts
 from pipelines.component import Component, Execution
 from pipelines.components.evaluator.blessing import check_results
-from pipelines.components.evaluator.catalogue import read_item_ids
 from pipelines.components.evaluator.models import (
     BASELINE,
     CONTROL,
@@ -26,11 +27,14 @@ from pipelines.components.evaluator.parameters import EvaluatorParameters
 from pipelines.components.evaluator.ranking import plan_scopes
 from pipelines.components.evaluator.results import RULE, Results
 from pipelines.components.verdict import BLESSED, NOT_BLESSED, write_verdict
+from pipelines.examples import split_pattern
 from pipelines.model_files import ModelFiles
 
 METRICS_FILE: Final = "metrics.json"
 SLICES_FILE: Final = "slices.parquet"
 PLOT_FILE: Final = "slices.svg"
+
+_OWN_ERROR: Final = re.compile(r"(RuntimeError: )?idp_tf\.errors\.\w+: ")
 
 _LOG = logging.getLogger("pipelines.Evaluator")
 
@@ -81,7 +85,8 @@ class Evaluator(Component[EvaluatorParameters]):
 
     def execute(self, execution: Execution[EvaluatorParameters]) -> None:
         """Evaluates, then judges."""
-        catalogue = read_item_ids(execution.one("items").uri)
+        ids, _ = read_items([split_pattern(execution.one("items"), "all")])
+        catalogue = ids.external_ids
         models = _models(execution)
         items = {model.name: model.read_items() for model in models}
         for model in models:
@@ -117,26 +122,21 @@ def _ranked(
         ids = work / "catalogue.json"
         write_json(ids, catalogue)
         _run_pipelines(execution, ids, models, file)
-    sums = read_sums(file)
-    scopes = plan_scopes(catalogue, baseline)
-    return Results.of(sums, scopes, execution.parameters)
+    results = Results.of(read_sums(file), plan_scopes(catalogue, baseline), execution.parameters)
+    execution.counters["users"] = results.users
+    _check_count(results.users, execution.one("examples"), file)
+    return results
 
 
 def _run_pipelines(
     execution: Execution[EvaluatorParameters], ids: Path, models: Sequence[ModelFiles], file: Path
 ) -> None:
-    from pipelines.components.evaluator.flow import (
-        INTERACTIONS,
-        USERS,
-        RankingJob,
-        count_training,
-        rank_users,
-    )
+    from pipelines.components.evaluator.flow import RankingJob, count_training, rank_users
 
     examples, told = execution.one("examples"), execution.parameters
     counts = execution.work / "counts.npy"
     job = RankingJob(
-        examples=str(examples.uri / "Split-eval" / "*.gz"),
+        examples=split_pattern(examples, "eval"),
         catalogue=str(ids),
         counts=str(counts),
         domain=str(examples.properties.get("domain", "")),
@@ -149,29 +149,23 @@ def _run_pipelines(
     )
     try:
         _LOG.info("counting the items of the training split")
-        count_training(
-            str(examples.uri / "Split-train" / "*.gz"), str(ids), counts, execution.beam_args
-        )
+        count_training(split_pattern(examples, "train"), str(ids), counts, execution.beam_args)
         _LOG.info("ranking by %s", ", ".join(model.name for model in models))
-        counters = rank_users(job, file, execution.beam_args)
+        execution.counters.update(rank_users(job, file, execution.beam_args))
     except IdpError:
         raise
     except Exception as error:
         # Whatever a runner makes of what a worker raised.
         raise DataError(
-            f"the examples could not be evaluated: {_last_line(error)}", where=examples.uri
+            f"the examples could not be evaluated: {_told(error)}", where=examples.uri
         ) from error
-    _check_count(counters.get(USERS, 0), examples, file)
-    execution.counters["users"] = counters[USERS]
-    execution.counters["interactions"] = counters[INTERACTIONS]
-    execution.counters["rows read"] = counters[USERS]
-    _LOG.info("ranked %d users", counters[USERS])
 
 
 def _check_count(users: int, examples: artifacts.Artifact, file: Path) -> None:
     """A file that was cut off between two records reads without an error, but short."""
     expected = examples.properties.get("users", users)
     if users == expected and users:
+        _LOG.info("ranked %d users", users)
         return
     file.unlink(missing_ok=True)
     raise DataError(
@@ -181,9 +175,13 @@ def _check_count(users: int, examples: artifacts.Artifact, file: Path) -> None:
     )
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+def _told(error: Exception) -> str:
+    """Our own words in what a runner raised, which may hold a worker's traceback as text."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    own = [number for number, line in enumerate(lines) if _OWN_ERROR.match(line)]
+    if own:
+        return _OWN_ERROR.sub("", lines[own[-1]])
+    return lines[-1] if lines else type(error).__name__
 
 
 def _key(execution: Execution[EvaluatorParameters]) -> str:
@@ -201,13 +199,12 @@ def _about(
 ) -> dict[str, Any]:
     baseline = items.get(BASELINE)
     known = set(baseline.external_ids) if baseline is not None else set()
-    users = max((row.sums.users for row in results.rows), default=0)
     compared = results.overall(BASELINE, results.rows[0].protocol) if baseline else None
     return {
         "items": len(catalogue),
         "baseline_items": None if baseline is None else baseline.size,
         "shared_items": None if baseline is None else sum(item in known for item in catalogue),
-        "users": users,
+        "users": results.users,
         "users_compared_with_baseline": compared.sums.users if compared else 0,
         "rule": RULE,
     }
@@ -245,9 +242,7 @@ def _write_blessing(
     checks = check_results(results, execution.parameters, has_baseline=has_baseline)
     notes = [RULE] if has_baseline else ["The first run: no blessed model to compare with yet."]
     blessed = write_verdict(output.uri, checks, (BLESSED, NOT_BLESSED), notes)
-    output.properties.update(
-        blessed=int(blessed), model_fingerprint=execution.one("model").fingerprint
-    )
+    output.properties.update(accepted=blessed, model_fingerprint=execution.one("model").fingerprint)
     for check in checks:
         log = _LOG.info if check.passed else _LOG.warning
         log("%s: %s", "passed" if check.passed else "failed", check.words)

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from idp_tf.data.examples import USER_ID
 from idp_tf.data.schema import IdMap
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import requires_extra
@@ -27,7 +29,6 @@ from pipelines.components.evaluator.models import BASELINE
 from pipelines.components.evaluator.ranking import ScopeItems, ScopeRanker, plan_scopes
 from pipelines.components.evaluator.records import (
     MIN_EVALUATED,
-    USER,
     decoded,
     known_ids,
     sequences,
@@ -44,7 +45,7 @@ with requires_extra("pipelines", purpose="the component Evaluator"):
     from apache_beam.utils.shared import Shared
 
 NAMESPACE: Final = "Evaluator"
-USERS, INTERACTIONS = "users", "interactions"
+ROWS, INTERACTIONS = "rows read", "interactions"
 
 Key = tuple[str, str, str, str]
 """Scope, protocol, dimension and name of a slice."""
@@ -114,7 +115,7 @@ def rank_users(job: RankingJob, file: Path, beam_args: Sequence[str]) -> dict[st
         beam_args: Beam's options.
 
     Returns:
-        Counters: users and interactions read.
+        Counters: ``rows read`` and ``interactions``.
     """
     pipeline = build_pipeline(beam_args)
     _ = (
@@ -129,8 +130,10 @@ def rank_users(job: RankingJob, file: Path, beam_args: Sequence[str]) -> dict[st
     )
     result = pipeline.run()
     result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
-    return {counter.key.metric.name: int(counter.committed) for counter in found}
+    found: Counter[str] = Counter()
+    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
+        found[counter.key.metric.name] += int(counter.result)
+    return dict(found)
 
 
 def read_sums(file: Path) -> dict[Key, MetricSums]:
@@ -233,7 +236,7 @@ class RankUsers(beam.DoFn):
         self._shared = Shared()
         self._worker: _Worker | None = None
         self._waiting: list[pa.Table] = []
-        self._users = Metrics.counter(NAMESPACE, USERS)
+        self._rows = Metrics.counter(NAMESPACE, ROWS)
         self._interactions = Metrics.counter(NAMESPACE, INTERACTIONS)
 
     def setup(self) -> None:
@@ -262,7 +265,7 @@ class RankUsers(beam.DoFn):
         self._waiting = []
         while table is not None and len(table) >= (size if whole_blocks else 1):
             block, table = table.slice(0, size), table.slice(size)
-            self._users.inc(len(block))
+            self._rows.inc(len(block))
             users = sequences(block)
             self._interactions.inc(users.num_interactions)
             yield from self._worker.rank(block, users)
@@ -342,7 +345,7 @@ class _Worker:
 
 def user_keys(block: pa.Table) -> npt.NDArray[np.uint64]:
     """A number for each user, from the id: the first 64 bits of its SHA-256."""
-    digests = [hashlib.sha256(user).digest()[:8] for user in block[USER].to_pylist()]
+    digests = [hashlib.sha256(user).digest()[:8] for user in block[USER_ID].to_pylist()]
     return np.frombuffer(b"".join(digests), ">u8").astype(np.uint64)
 
 

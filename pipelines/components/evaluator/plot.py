@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -87,10 +88,10 @@ def _legend(axes: Axes) -> tuple[list[Any], list[str]]:
 
 
 def _lines(results: Results, protocol: str) -> list[Slice | str]:
-    """Slices from the top, a title before those of each dimension; one domain alone is all."""
+    """Slices from the top, a title before those of each dimension; one slice alone is everyone."""
     found = [row.slice for row in results.comparing(MODEL, protocol)]
-    if sum(each.dimension == DOMAIN for each in found) == 1:
-        found = [each for each in found if each.dimension != DOMAIN]
+    sizes = Counter(each.dimension for each in found)
+    found = [each for each in found if sizes[each.dimension] > 1 or each.dimension == OVERALL]
     lines: list[Slice | str] = []
     for place, each in enumerate(found):
         title = _TITLES[each.dimension]

@@ -8,20 +8,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from idp_tf.data.examples import ITEM_IDS, SEQUENCE, USER_ID, user_schema
 from idp_tf.data.sequences import LEAVE_OUT_TEST, Sequences
 from idp_tf.errors import DataError, requires_extra
 
 with requires_extra("pipelines", purpose="the component Evaluator"):
     import pyarrow as pa
     import pyarrow.compute as pc
-    from tensorflow_metadata.proto.v0 import schema_pb2
     from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
 
-USER: Final = "user_id"
-ITEMS_OF_USER: Final = "item_ids"
 MIN_EVALUATED: Final = LEAVE_OUT_TEST + 1
 """A user has an item to be found, and one before it."""
-_SEQUENCE: Final = "##SEQUENCE##"
 
 
 def source(pattern: str) -> Any:
@@ -30,7 +27,7 @@ def source(pattern: str) -> Any:
     Args:
         pattern: A glob pattern of TFRecord files of SequenceExamples.
     """
-    return TFSequenceExampleRecord(pattern, ["Evaluator"], schema=_schema()).BeamSource()
+    return TFSequenceExampleRecord(pattern, ["Evaluator"], schema=user_schema()).BeamSource()
 
 
 def decoded(batch: pa.RecordBatch, known: pa.Array, least: int = 1) -> pa.Table:
@@ -44,28 +41,28 @@ def decoded(batch: pa.RecordBatch, known: pa.Array, least: int = 1) -> pa.Table:
     Raises:
         DataError: if a record is no user's sequence, or an item is unknown.
     """
-    steps = pc.struct_field(batch.column(_SEQUENCE), [ITEMS_OF_USER])
-    users = batch.column(USER)
-    _check_one(users, USER)
-    _check_one(pc.list_flatten(steps), f"step's {ITEMS_OF_USER}")
+    steps = pc.struct_field(batch.column(SEQUENCE), [ITEM_IDS])
+    users = batch.column(USER_ID)
+    _check_one(users, USER_ID)
+    _check_one(pc.list_flatten(steps), f"step's {ITEM_IDS}")
     lengths = pc.fill_null(pc.list_value_length(steps), 0).to_numpy(zero_copy_only=False)
     if lengths.size and lengths.min() < least:
-        raise DataError(f"a record has fewer than {least} {ITEMS_OF_USER}", where="Examples")
+        raise DataError(f"a record has fewer than {least} {ITEM_IDS}", where="Examples")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     codes = _codes(pc.list_flatten(pc.list_flatten(steps)).cast(pa.large_binary()), known)
     return pa.table(
         {
-            USER: pc.list_flatten(users).cast(pa.large_binary()),
-            ITEMS_OF_USER: pa.LargeListArray.from_arrays(offsets, codes),
+            USER_ID: pc.list_flatten(users).cast(pa.large_binary()),
+            ITEM_IDS: pa.LargeListArray.from_arrays(offsets, codes),
         }
     )
 
 
 def sequences(users: pa.Table) -> Sequences:
     """The sequences of users as ``decoded`` gives them, or of a slice of these."""
-    lengths = pc.list_value_length(users[ITEMS_OF_USER]).to_numpy()
+    lengths = pc.list_value_length(users[ITEM_IDS]).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Sequences(pc.list_flatten(users[ITEMS_OF_USER]).to_numpy(), offsets)
+    return Sequences(pc.list_flatten(users[ITEM_IDS]).to_numpy(), offsets)
 
 
 def known_ids(external_ids: Sequence[str]) -> pa.Array:
@@ -88,12 +85,3 @@ def _codes(items: pa.Array, known: pa.Array) -> npt.NDArray[np.int32]:
 def _check_one(lists: pa.Array, what: str) -> None:
     if not pc.all(pc.equal(pc.fill_null(pc.list_value_length(lists), 0), 1)).as_py():
         raise DataError(f"a record's {what} is not one string", where="Examples")
-
-
-def _schema() -> schema_pb2.Schema:
-    schema = schema_pb2.Schema()
-    user = schema.feature.add(name=USER, type=schema_pb2.BYTES)
-    user.value_count.min = user.value_count.max = 1
-    steps = schema.feature.add(name=_SEQUENCE, type=schema_pb2.STRUCT).struct_domain
-    steps.feature.add(name=ITEMS_OF_USER, type=schema_pb2.BYTES)
-    return schema

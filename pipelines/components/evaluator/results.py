@@ -92,6 +92,11 @@ class Results:
 
         return cls(sorted(rows, key=place))
 
+    @property
+    def users(self) -> int:
+        """How many users were evaluated."""
+        return max((row.sums.users for row in self.rows), default=0)
+
     def comparing(self, other: str, protocol: str) -> list[Row]:
         """The rows that compare the model with another system by a protocol; none if none do."""
         return [
