@@ -124,8 +124,8 @@ def assemble(
         DataError: for repeated or unknown item ids, unless the options allow them.
     """
     interaction_files, item_files = files
-    item_table = _concatenated(items, item_files, "items")
     table = _concatenated(interactions, interaction_files, "interactions")
+    item_table = _concatenated(items, item_files, "items")
     item_table, repeated = _without_repeated(item_table, item_files, options)
     table, item_table, unknown = _without_unknown(table, item_table, files, options)
     bad = options.bad_rows
