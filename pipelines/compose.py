@@ -187,6 +187,7 @@ def _example_gen(settings: PipelineSettings, domain: str) -> dict[str, Any]:
         "unknown_items": prepare.unknown_items,
         "repeated_items": prepare.repeated_items,
         "columns": dict(prepare.columns),
+        "digests": settings.root / "input_digests.json",
         **settings.example_gen,
     }
 

@@ -123,8 +123,8 @@ class FlinkCluster:
         self.job_server = self._java_job_server()
         for _ in range(self.settings.task_managers):
             self.add_task_manager(wait=False)
-        self._wait(self.settings.task_managers)
-        wait_until(lambda: listens(self.job_port), self._processes(), "the job server", _START)
+        self._wait(self.processes())
+        wait_until(lambda: listens(self.job_port), self.processes(), "the job server", _START)
 
     def add_task_manager(self, *, wait: bool = True) -> None:
         """Starts one more TaskManager, in place of one that is gone or beside the others."""
@@ -137,11 +137,12 @@ class FlinkCluster:
             )
         )
         if wait:
-            self._wait(sum(process.alive() for process in self.task_managers))
+            lost = [process for process in self.task_managers if not process.alive()]
+            self._wait([process for process in self.processes() if process not in lost])
 
     def stop(self) -> None:
         """Ends all processes, workers included; logs stay."""
-        for process in self._processes():
+        for process in self.processes():
             process.stop()
 
     def rest(self, path: str) -> Any:
@@ -159,19 +160,22 @@ class FlinkCluster:
                 f"the JobManager does not answer {path}: {error}", where=self.logs
             ) from error
 
-    def _processes(self) -> list[Process]:
+    def processes(self) -> list[Process]:
+        """All that have been started, those that have ended since among them."""
         others = [one for one in (self.job_server, self.job_manager) if one is not None]
         return [*self.task_managers, *others]
 
-    def _wait(self, task_managers: int) -> None:
+    def _wait(self, processes: Sequence[Process]) -> None:
+        """Until as many TaskManagers have registered as are among ``processes``."""
+        task_managers = sum(process in self.task_managers for process in processes)
+
         def registered() -> bool:
             try:
                 return bool(self.rest("/overview")["taskmanagers"] >= task_managers)
             except ClusterError:
                 return False
 
-        living = [process for process in self._processes() if process.alive()]
-        wait_until(registered, living or self._processes(), "the cluster", _START)
+        wait_until(registered, processes, "the cluster", _START)
 
     def _java_job_server(self) -> Process:
         artifact_port, expansion_port = self._other_ports

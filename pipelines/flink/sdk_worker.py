@@ -12,6 +12,7 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -32,12 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     refuse_staged(info)
     os.environ.update(environment(given.id, info))
     logging.basicConfig(level=logging.INFO)
+    code = 1
     try:
         sdk_worker_main.main([])
-    except grpc.RpcError as error:  # the TaskManager is gone; its log cannot be told
+        code = 0
+    except grpc.RpcError as error:  # whom to tell is gone, but for the log
         sys.stderr.write(f"the worker {given.id} has lost its TaskManager: {error}\n")
+    except Exception:
+        traceback.print_exc()
     finally:
-        os._exit(0)  # threads of a stage that was cut off would wait for ever
+        sys.stderr.flush()
+        os._exit(code)  # threads of a step that was cut off would wait for ever
 
 
 def environment(worker_id: str, info: Any) -> dict[str, str]:

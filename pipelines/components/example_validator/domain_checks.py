@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from idp_tf.data.examples import ITEM_IDS, SEQUENCE, TITLE
 from pipelines.components.example_validator.distances import (
     by_magnitude,
     jensen_shannon,
@@ -29,8 +30,8 @@ from pipelines.components.schema_gen.files import (
 if TYPE_CHECKING:
     from pipelines.components.example_validator.component import ExampleValidatorParameters
 
-_TITLE: Final = ("title",)
-_ITEM_IDS: Final = ("##SEQUENCE##", "item_ids")
+_TITLE: Final = (TITLE,)
+_ITEM_IDS: Final = (SEQUENCE, ITEM_IDS)
 _CUSTOM: Final = "CUSTOM_VALIDATION"
 
 

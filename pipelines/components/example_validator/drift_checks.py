@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from idp_tf.errors import DataError
 from pipelines.components.example_validator.distances import (
     jensen_shannon,
     l_infinity,
@@ -56,7 +57,15 @@ def _compare(
     *,
     kind: Any,
 ) -> None:
-    if comparator.HasField("infinity_norm") and pair[0].HasField("string_stats"):
+    if comparator.HasField("normalized_abs_difference"):
+        raise DataError(
+            f"the {kind} comparator of {'.'.join(path)} asks for normalized_abs_difference, "
+            "which is not computed",
+            where="schema",
+            remedy="use infinity_norm or jensen_shannon_divergence",
+        )
+    texts = all(found.HasField("string_stats") for found in pair)
+    if comparator.HasField("infinity_norm") and texts:
         value, worst = l_infinity(*(_listed(found) for found in pair))
         what = f"shares of values (most: {worst!r})"
         threshold = comparator.infinity_norm.threshold

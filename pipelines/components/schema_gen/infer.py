@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from idp_tf.data.examples import ITEM_IDS, SEQUENCE, TITLE
 from pipelines.components.schema_gen.files import (
     DUPLICATE_SHARE,
     EMPTY_SHARE,
@@ -19,7 +20,6 @@ from pipelines.components.schema_gen.files import (
 if TYPE_CHECKING:
     from pipelines.components.schema_gen.component import SchemaGenParameters
 
-_SEQUENCE: Final = "##SEQUENCE##"
 _STATISTICS: Final = statistics_pb2.FeatureNameStatistics
 _TYPES: Final = {
     _STATISTICS.INT: schema_pb2.INT,
@@ -89,15 +89,15 @@ def _constrain(schema: Any, given: SchemaGenParameters) -> None:
     constraints.min_examples_count = 1
     constraints.num_examples_drift_comparator.min_fraction_threshold = given.min_examples_fraction
     for feature in schema.feature:
-        if USERS in feature.in_environment and feature.name == _SEQUENCE:
+        if USERS in feature.in_environment and feature.name == SEQUENCE:
             for sequence in feature.struct_domain.feature:
                 _compare_items(sequence, given)
-        elif ITEMS in feature.in_environment and feature.name == "title":
+        elif ITEMS in feature.in_environment and feature.name == TITLE:
             _constrain_titles(feature, given)
 
 
 def _compare_items(feature: Any, given: SchemaGenParameters) -> None:
-    if feature.name == "item_ids":
+    if feature.name == ITEM_IDS:
         feature.drift_comparator.infinity_norm.threshold = given.item_drift
         feature.skew_comparator.infinity_norm.threshold = given.item_skew
 

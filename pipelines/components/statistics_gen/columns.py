@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,6 @@ import pyarrow.compute as pc
 
 Kind = Literal["bytes", "int", "float", "struct", "none"]
 Path = tuple[str, ...]
-
-SEQUENCE: Final = "##SEQUENCE##"
-"""The column under which tfx-bsl puts all feature lists."""
 
 
 @dataclass(frozen=True)

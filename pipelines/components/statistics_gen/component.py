@@ -85,6 +85,7 @@ class StatisticsGen(Component[StatisticsGenParameters]):
         output.properties.update(domain=domain, split_names=names, **figures)
         output.fingerprint = _fingerprint(output.uri)
         execution.counters.update(figures)
+        execution.counters["rows read"] = sum(s.records for s in gathered.splits.values())
         execution.counters["titles without words"] = described["titles"]["empty"]
         _LOG.info("%s: %s", execution.node_id, figures)
 

@@ -104,12 +104,13 @@ def _titles(gathered: Gathered) -> dict[str, Any]:
     )
     filled = titles["rows"] - titles["empty"]
     rows = gathered.splits["all"].records
+    empty = max(0, rows - filled)
     vocabulary = summary.counts.get("vocabulary", Counter())
     return {
         "rows": rows,
         # A row without the feature has no title either.
-        "empty": rows - filled,
-        "empty_share": _share(rows - filled, rows),
+        "empty": empty,
+        "empty_share": _share(empty, rows),
         "distinct": distinct["filled"],
         "duplicate": distinct["duplicate"],
         "duplicate_share": _share(distinct["duplicate"], filled),

@@ -64,15 +64,19 @@ class Numbers:
     total: float = 0
     squares: float = 0
     zeros: int = 0
+    nan: int = 0
     low: float = float("inf")
     high: float = float("-inf")
     quantiles: Any = None
 
     def add(self, values: Any) -> None:
-        """Adds numbers as an Arrow array."""
-        if not len(values):
-            return
+        """Adds numbers as an Arrow array; what is no number is counted and left out."""
         array = values.to_numpy(zero_copy_only=False)
+        if array.dtype.kind == "f":
+            self.nan += int(np.isnan(array).sum())
+            array = array[~np.isnan(array)]
+        if not len(array):
+            return
         exact = array.astype(object) if array.dtype.kind in "iu" else array.astype(np.float64)
         self.count += len(array)
         self.total += exact.sum()
@@ -81,7 +85,7 @@ class Numbers:
         self.low, self.high = min(self.low, array.min().item()), max(self.high, array.max().item())
         if self.quantiles is None:
             self.quantiles = QuantilesSketch(QUANTILES_ERROR, _MOST_NUMBERS, 1)
-        self.quantiles.AddValues(values)
+        self.quantiles.AddValues(pa.array(array))
 
     def merge(self, other: Numbers) -> None:
         """Adds what another has gathered."""
@@ -89,6 +93,7 @@ class Numbers:
         self.total += other.total
         self.squares += other.squares
         self.zeros += other.zeros
+        self.nan += other.nan
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         if self.quantiles is None:
             self.quantiles = other.quantiles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,15 +13,21 @@ import polars as pl
 import pyarrow as pa
 from tfx_bsl.sketches import KmvSketch
 
-from pipelines.components.statistics_gen.columns import SEQUENCE, Path, columns_of
+from idp_tf.data.examples import ITEM_ID as ITEM_ID_NAME
+from idp_tf.data.examples import ITEM_IDS as ITEM_IDS_NAME
+from idp_tf.data.examples import SEQUENCE
+from pipelines.components.statistics_gen.columns import Path, columns_of
 from pipelines.components.statistics_gen.counts import VALUE, most_frequent, split_by_hash
 from pipelines.components.statistics_gen.titles import TITLE, Counts, add_counts, decode, words_of
+
+_LOG = logging.getLogger("pipelines.StatisticsGen")
+_LOG_EVERY: Final = 100_000
 
 Group = Literal["items", "titles", "words"]
 Part = tuple[Group, int]
 
-ITEM_IDS: Final[Path] = (SEQUENCE, "item_ids")
-ITEM_ID: Final[Path] = ("item_id",)
+ITEM_IDS: Final[Path] = (SEQUENCE, ITEM_IDS_NAME)
+ITEM_ID: Final[Path] = (ITEM_ID_NAME,)
 EXACT: Final = frozenset({ITEM_IDS, ITEM_ID, TITLE})
 """Features whose texts are counted exactly."""
 
@@ -44,9 +51,11 @@ class CountUsers(beam.DoFn):
     def __init__(self, split: str, parts: int):
         self.split = split
         self.parts = parts
+        self._read = 0
 
     def process(self, element: pa.RecordBatch) -> Iterator[tuple[Part, pl.DataFrame]]:
         """Counts a batch's items."""
+        self._read = _log_progress(self.split, self._read, element.num_rows)
         for column in columns_of(element):
             if column.path == ITEM_IDS and column.kind == "bytes":
                 yield from _item_parts(column.values, self.split, self.parts)
@@ -61,9 +70,11 @@ class CountItems(beam.DoFn):
 
     def __init__(self, parts: int):
         self.parts = parts
+        self._read = 0
 
     def process(self, element: pa.RecordBatch) -> Iterator[tuple[Part, pl.DataFrame]]:
         """Counts a batch's rows, titles and words."""
+        self._read = _log_progress("items", self._read, element.num_rows)
         for column in columns_of(element):
             if column.kind == "bytes" and column.path == ITEM_ID:
                 yield from _item_parts(column.values, ROWS, self.parts)
@@ -147,6 +158,14 @@ class MergeSummaries(beam.CombineFn):
     def extract_output(self, accumulator: Summary) -> Summary:
         """What was merged."""
         return accumulator
+
+
+def _log_progress(what: str, before: int, more: int) -> int:
+    """Logs every so many records of this worker; how many there are now."""
+    after = before + more
+    if after // _LOG_EVERY > before // _LOG_EVERY:
+        _LOG.info("%s: %d records are counted", what, after)
+    return after
 
 
 def _item_parts(values: Any, column: str, parts: int) -> Iterator[tuple[Part, pl.DataFrame]]:

@@ -75,6 +75,9 @@ def exact_part(statistics: Any) -> Any:
             if feature.HasField("num_stats"):
                 feature.num_stats.ClearField("median")
                 feature.num_stats.ClearField("histograms")
+                if feature.type == statistics_pb2.FeatureNameStatistics.FLOAT:
+                    feature.num_stats.ClearField("mean")  # a sum's last bits follow its order
+                    feature.num_stats.ClearField("std_dev")
             elif feature.HasField("string_stats") and tuple(feature.path.step) not in EXACT:
                 feature.string_stats.ClearField("top_values")
                 feature.string_stats.ClearField("rank_histogram")
@@ -166,10 +169,10 @@ def _fill_numbers(filled: Any, numbers: Numbers, *, whole: bool) -> None:
     filled.min, filled.max = float(numbers.low), float(numbers.high)
     borders = _borders(numbers, BUCKETS)
     filled.median = _borders(numbers, 2)[1]
-    by_rank = filled.histograms.add(type=statistics_pb2.Histogram.QUANTILES)
+    by_rank = filled.histograms.add(type=statistics_pb2.Histogram.QUANTILES, num_nan=numbers.nan)
     for low, high in pairwise(borders):
         by_rank.buckets.add(low_value=low, high_value=high, sample_count=numbers.count / BUCKETS)
-    _fill_standard(filled.histograms.add(type=statistics_pb2.Histogram.STANDARD), numbers)
+    _fill_standard(filled.histograms.add(num_nan=numbers.nan), numbers)
 
 
 def _fill_standard(histogram: Any, numbers: Numbers) -> None:

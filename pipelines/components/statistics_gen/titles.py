@@ -13,12 +13,13 @@ import apache_beam as beam
 import polars as pl
 import pyarrow as pa
 
+from idp_tf.data.examples import TITLE as TITLE_NAME
 from pipelines.components.statistics_gen.columns import columns_of
 from pipelines.components.statistics_gen.scripts import count_letters, languages, main_scripts
 
 Counts = dict[str, Counter[Any]]
 
-TITLE: Final = ("title",)
+TITLE: Final = (TITLE_NAME,)
 _WORD: Final = r"[\p{L}\p{N}]+"
 # What is left of HTML after it was unescaped once, or was never.
 _ENTITY: Final = r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,30});"

@@ -280,12 +280,23 @@ def test_damaged_records_are_told(inputs: dict[str, Artifact], tmp_path: Path) -
         run(StatisticsGen(), tmp_path / "made", inputs | {"items": items})
 
 
-def test_texts_that_are_no_utf8(inputs: dict[str, Artifact], tmp_path: Path) -> None:
-    rows = [{"item_id": "a", "internal_id": 1, "title": b"caf\xe9"}]
+def test_odd_values_are_counted(inputs: dict[str, Artifact], tmp_path: Path) -> None:
+    """No UTF-8, no numbers, and a feature that has two types."""
+    rows = [
+        {"item_id": "a", "internal_id": 1, "title": b"caf\xe9", "price": [0.5, float("nan")]},
+        {"item_id": "b", "internal_id": "two", "title": "tea", "price": 2.0},
+    ]
     items = write_items(tmp_path / "items", rows)
-    made = run(StatisticsGen(), tmp_path / "made", inputs | {"items": items})
-    assert features(made, "all")["title",].string_stats.invalid_utf8_count == 1
-    assert finished(made, "statistics").properties["items"] == 1
+    given = inputs | {"items": items}
+    made = run(StatisticsGen(), tmp_path / "made", given, batch_records=1)
+    found = features(made, "all")
+    assert found["title",].string_stats.invalid_utf8_count == 1
+    price = found["price",].num_stats
+    assert (price.mean, price.std_dev, price.min, price.max) == (1.25, 0.75, 0.5, 2.0)
+    assert [histogram.num_nan for histogram in price.histograms] == [1, 1]
+    kinds = {kept.name: kept.num for kept in found["internal_id",].custom_stats}
+    assert kinds == {"values of type bytes": 1, "values of type int": 1}
+    assert finished(made, "statistics").properties["items"] == 2
 
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.floats(0, 1))

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
-import tensorflow as tf
-from apache_beam.metrics.metric import Metrics, MetricsFilter
-from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
+from apache_beam.metrics.metric import Metrics
 
 from pipelines.beam_options import build_pipeline
+from pipelines.beam_results import read_counters, remove_leftovers
 
 LEAST = 3
 Event = tuple[str, str, int]
@@ -79,6 +78,8 @@ class Encode(beam.DoFn):
         self._users = Metrics.counter("flink_job", "users")
 
     def process(self, element: tuple[str, Iterable[Event]]) -> Iterator[bytes]:
+        import tensorflow as tf
+
         user, events = element
         made = tf.train.SequenceExample()
         made.context.feature["user_id"].bytes_list.value.append(user.encode())
@@ -90,12 +91,12 @@ class Encode(beam.DoFn):
 
 
 class WriteArrow(beam.DoFn):
-    """Record batches -> an Arrow file for each, which appears whole or not at all; its rows."""
+    """Record batches -> an Arrow file for each, which appears whole or not at all; its name."""
 
     def __init__(self, folder: str):
         self.folder = folder
 
-    def process(self, element: pa.RecordBatch) -> Iterator[int]:
+    def process(self, element: pa.RecordBatch) -> Iterator[str]:
         name = Path(self.folder) / uuid.uuid4().hex
         with (
             pa.OSFile(f"{name}.part", "wb") as sink,
@@ -103,18 +104,18 @@ class WriteArrow(beam.DoFn):
         ):
             out.write_batch(element)
         os.replace(f"{name}.part", f"{name}.arrow")
-        yield element.num_rows
+        yield f"{name}.arrow"
 
 
-class WriteText(beam.DoFn):
-    """One value -> a file that holds it."""
+class WriteNames(beam.DoFn):
+    """All names -> one file; those of attempts that failed are not among them."""
 
     def __init__(self, file: str):
         self.file = file
 
-    def process(self, element: object) -> None:
+    def process(self, element: list[str]) -> None:
         part = f"{self.file}.{uuid.uuid4().hex}"
-        Path(part).write_text(str(element))
+        Path(part).write_text("\n".join(sorted(element)))
         os.replace(part, self.file)
 
 
@@ -133,8 +134,7 @@ def as_line(event: Event) -> str:
 def _run(pipeline: beam.Pipeline) -> dict[str, int]:
     result = pipeline.run()
     result.wait_until_finish()
-    found = result.metrics().query(MetricsFilter().with_namespace("flink_job"))["counters"]
-    return {counter.key.metric.name: counter.committed for counter in found}
+    return read_counters(result, "flink_job")
 
 
 def filter_once(logs: Sequence[Path], folder: Path, beam_args: Sequence[str]) -> dict[str, int]:
@@ -180,14 +180,17 @@ def write_examples(
     return _run(pipeline)
 
 
-def write_arrow(pattern: str, folder: Path, beam_args: Sequence[str]) -> int:
-    """Arrow files of what tfx-bsl reads, and the sum of their rows as a combiner finds it."""
+def write_arrow(pattern: str, folder: Path, beam_args: Sequence[str]) -> list[Path]:
+    """Arrow files of what tfx-bsl reads."""
+    from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
+
     pipeline = build_pipeline(beam_args)
     source = TFSequenceExampleRecord(pattern, ["flink_job"])
-    rows = pipeline | source.BeamSource() | beam.ParDo(WriteArrow(str(folder)))
-    _ = rows | beam.CombineGlobally(sum) | beam.ParDo(WriteText(str(folder / "rows.txt")))
+    names = pipeline | source.BeamSource() | beam.ParDo(WriteArrow(str(folder)))
+    manifest = folder / "names.txt"
+    _ = names | beam.combiners.ToList() | beam.ParDo(WriteNames(str(manifest)))
     _run(pipeline)
-    return int((folder / "rows.txt").read_text())
+    return [Path(name) for name in manifest.read_text().splitlines()]
 
 
 def run_job(
@@ -204,14 +207,14 @@ def run_job(
     examples.mkdir()
     arrow.mkdir()
     counted = write_examples(logs, examples, beam_args, gate)
-    rows = write_arrow(str(examples / "*.gz"), arrow, beam_args)
+    remove_leftovers(examples)
+    batches = write_arrow(str(examples / "*.gz"), arrow, beam_args)
     return {
         "rounds": rounds,
         "counted": counted,
-        "rows": rows,
         "examples": fingerprint(_records(examples)),
         "files": sorted(path.name for path in examples.iterdir()),
-        "arrow": fingerprint(_arrow_rows(arrow)),
+        "arrow": fingerprint(_arrow_rows(batches)),
     }
 
 
@@ -222,11 +225,13 @@ def fingerprint(records: Iterable[bytes]) -> str:
 
 
 def _records(folder: Path) -> Iterator[bytes]:
+    import tensorflow as tf
+
     files = sorted(map(str, folder.iterdir()))
     yield from tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
 
 
-def _arrow_rows(folder: Path) -> Iterator[bytes]:
-    for file in sorted(folder.glob("*.arrow")):
+def _arrow_rows(files: Sequence[Path]) -> Iterator[bytes]:
+    for file in files:
         for row in pa.ipc.open_stream(file.read_bytes()).read_all().to_pylist():
             yield repr(sorted(row.items())).encode()
