@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test test-slow bench-peers lint lock clean
+.PHONY: setup demo test test-slow bench-peers flink flink-test lint lock clean
 
 setup: $(READY)
 
@@ -32,6 +32,26 @@ bench-peers:
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install --quiet -r benchmarks/peers.txt
 
+# A Flink for one machine, of parts that the registries have.
+flink: .flink/.ready
+
+.flink/.ready: pipelines/flink/pom.xml pipelines/flink/requirements.txt
+	@command -v java >/dev/null && command -v mvn >/dev/null || \
+		{ echo "Java 17 and Maven are needed: see that java and mvn are on the PATH"; exit 1; }
+	rm -rf .flink
+	$(PYTHON) -m venv .flink/venv
+	.flink/venv/bin/pip install --quiet --no-deps -r pipelines/flink/requirements.txt
+	cd .flink/venv/lib/python3*/site-packages/pyflink/lib && \
+		mv flink-dist-*.jar log4j-api-*.jar log4j-core-*.jar log4j-slf4j-impl-*.jar $(CURDIR)/.flink
+	mvn --batch-mode --quiet -f pipelines/flink/pom.xml package -Dfolder=$(CURDIR)/.flink/build
+	mv .flink/build/beam-*.jar .flink
+	rm -rf .flink/venv .flink/build
+	touch $@
+
+# One JobManager and two TaskManagers as processes of their own, one of which is killed midway.
+flink-test: setup flink
+	$(BIN)/python -m pytest tests/pipelines/flink -m "slow or not slow"
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,4 +63,4 @@ lock:
 		--no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .venv-peers .bench-workdir demo-workdir
+	rm -rf $(VENV) .venv-peers .bench-workdir .flink demo-workdir

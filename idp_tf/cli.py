@@ -31,6 +31,7 @@ from idp_tf.cli_options import (
     Tune,
     Workdir,
 )
+from idp_tf.cli_pipeline import pipeline
 from idp_tf.cli_query import query
 from idp_tf.errors import SettingsError, requires_extra
 from idp_tf.machine import restart_with_huge_pages, set_thread_counts
@@ -224,6 +225,7 @@ def serve(context: typer.Context) -> None:
 
 
 app.command()(query)
+app.add_typer(pipeline, name="pipeline")
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 Without ``--runner`` a pipeline runs in this process, on ``FnApiRunner``: ``DirectRunner`` by name
 would try Prism first, whose binary comes over the network; ``FnApiRunner`` is what it runs
-batches on otherwise. It keeps what passes between two stages in memory.
+batches on otherwise. It keeps what passes between two stages in memory (``check_memory``), in
+this process even when ``--direct_running_mode=multi_processing`` divides the work.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from idp_tf.errors import SettingsError, requires_extra
+from idp_tf.errors import ClusterError, SettingsError, requires_extra
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -23,21 +24,26 @@ def build_options(beam_args: Sequence[str]) -> PipelineOptions:
     """Beam's options, refused where Beam would drop them silently.
 
     Args:
-        beam_args: Options as on a command line, such as ``--direct_num_workers=2``.
+        beam_args: Options as on a command line, such as
+            ``--direct_running_mode=multi_processing``. With ``--job_endpoint`` those of that job
+            server are options too, such as Flink's ``--execution_mode_for_batch``.
 
     Raises:
         MissingDependencyError: if Beam is not installed.
         SettingsError: if Beam knows no such option.
+        ClusterError: if the job server must be asked, and does not answer.
     """
     with requires_extra("pipelines", purpose="a pipeline component"):
         from apache_beam.options.pipeline_options import PipelineOptions
 
     options = PipelineOptions(list(beam_args))
     known = set(options.get_all_options())
-    unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - known)
+    unknown = set(options.get_all_options(retain_unknown_options=True)) - known
+    if unknown:
+        unknown -= _job_server_options(options)
     if unknown:
         raise SettingsError(
-            f"Beam has no option --{unknown[0]}", where="Beam options", remedy="leave it out"
+            f"Beam has no option --{min(unknown)}", where="Beam options", remedy="leave it out"
         )
     return options
 
@@ -46,10 +52,40 @@ def build_pipeline(beam_args: Sequence[str] = ()) -> beam.Pipeline:
     """A pipeline on the runner that the options name; see ``build_options`` for what is raised."""
     options = build_options(beam_args)
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import StandardOptions
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-    runner = options.view_as(StandardOptions).runner
-    if runner is None or runner.lower() in LOCAL_RUNNERS:
+    if runs_in_memory(options):
         return beam.Pipeline(runner=FnApiRunner(), options=options)
     return beam.Pipeline(options=options)
+
+
+def runs_in_memory(options: PipelineOptions) -> bool:
+    """Whether the runner is Beam's own, which keeps what passes between stages in this process."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    runner = options.view_as(StandardOptions).runner
+    return runner is None or runner.lower() in LOCAL_RUNNERS
+
+
+def _job_server_options(options: PipelineOptions) -> set[str]:
+    """The options that a job server adds to Beam's: those of its own engine."""
+    from apache_beam.options.pipeline_options import PortableOptions
+
+    portable = options.view_as(PortableOptions)
+    if not portable.job_endpoint or portable.job_endpoint == "embed":
+        return set()
+    import grpc
+    from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+
+    request = beam_job_api_pb2.DescribePipelineOptionsRequest()
+    try:
+        with grpc.insecure_channel(portable.job_endpoint) as channel:
+            service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+            answer = service.DescribePipelineOptions(request, timeout=portable.job_server_timeout)
+    except grpc.RpcError as error:
+        raise ClusterError(
+            f"no job server answers: {error.details()}",
+            where=f"--job_endpoint={portable.job_endpoint}",
+            remedy="start it, or correct the address",
+        ) from error
+    return {option.name for option in answer.options}

@@ -31,14 +31,15 @@ class Latest:
     Args:
         node: The id of the node that makes it.
         output: The key of its output.
-        accepted_by: The node and the output that must have accepted it, such as
-            ``("Evaluator", "blessing")``: of that node's executions which read the artifact, the
-            newest whose output says ``accepted: true`` counts. None takes the newest of all.
+        accepted_by: The node, the output and the property of it that says whether it was
+            accepted, such as ``("Pusher", "pushed_model", "pushed")``: of that node's executions
+            which read the artifact, the newest one counts whose output has the property. None
+            takes the newest of all. What was rolled back is passed over.
     """
 
     node: str
     output: str
-    accepted_by: tuple[str, str] | None = None
+    accepted_by: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)

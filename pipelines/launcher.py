@@ -140,6 +140,7 @@ def run_nodes(
     *,
     beam_args: Sequence[str] = (),
     recovered: frozenset[int] | set[int] = frozenset(),
+    begin: Callable[[str], None] = lambda node_id: None,
     tell: Listener = lambda result: None,
 ) -> list[NodeResult]:
     """Runs all nodes in their order; the first that fails ends it.
@@ -151,6 +152,7 @@ def run_nodes(
         run: The run's number.
         beam_args: Options for Beam.
         recovered: What ``recover`` returned.
+        begin: Called with a node's id before it.
         tell: Called after each node.
 
     Raises:
@@ -159,6 +161,7 @@ def run_nodes(
     made: dict[tuple[str, str], Artifact] = {}
     results: list[NodeResult] = []
     for node in pipeline:
+        begin(node.id)
         result = run_node(node, made, root, record, run, beam_args=beam_args, recovered=recovered)
         made |= {(node.id, output): artifact for output, artifact in result.outputs.items()}
         results.append(result)

@@ -52,6 +52,7 @@ ROOMS: Final = {
     "benchmarks": ("benchmarks", 7),
     "idp_tf.cli": ("cli", 8),
     "idp_tf.cli_options": ("cli", 8),
+    "idp_tf.cli_pipeline": ("cli", 8),
     "idp_tf.cli_query": ("cli", 8),
 }
 KERAS_3: Final = frozenset({"keras", "keras_hub", "keras_nlp"})

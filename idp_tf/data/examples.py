@@ -1,4 +1,4 @@
-"""Domains as TFRecords: users as SequenceExamples, items as Examples, read by tfx-bsl in Arrow.
+"""Domains as TFRecords: users as SequenceExamples, items as Examples, read by tfx-bsl.
 
 A user, ``tf.train.SequenceExample``::
 
@@ -12,7 +12,8 @@ ids, items in that of their internal ids, as in a prepared domain.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,7 @@ from idp_tf.errors import DataError, MissingDataError, requires_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import tensorflow as tf
     from tensorflow_metadata.proto.v0 import schema_pb2
 
 SEQUENCE: Final = "##SEQUENCE##"
@@ -37,6 +39,9 @@ INTERNAL_ID: Final = "internal_id"
 TITLE: Final = "title"
 
 _BATCH: Final = 4096
+
+DatasetFactory = Callable[[list[str], Any, Any], "tf.data.Dataset"]
+"""``data_accessor.tf_dataset_factory`` of TFX: patterns, TFXIO's options, a schema -> batches."""
 
 
 def user_schema() -> schema_pb2.Schema:
@@ -68,7 +73,13 @@ def item_schema() -> schema_pb2.Schema:
     return schema
 
 
-def read_domain(name: str, users: Sequence[str], items: Sequence[str]) -> Domain:
+def read_domain(
+    name: str,
+    users: Sequence[str],
+    items: Sequence[str],
+    *,
+    dataset_factory: DatasetFactory | None = None,
+) -> Domain:
     """A domain from its records, as preparation gave it to whoever wrote them.
 
     Holds the domain in memory, ids as numbers.
@@ -77,6 +88,8 @@ def read_domain(name: str, users: Sequence[str], items: Sequence[str]) -> Domain
         name: The domain's name.
         users: Glob patterns of TFRecords of users, such as ``["…/Split-eval/*"]``.
         items: Glob patterns of TFRecords of items.
+        dataset_factory: What reads the users, if they lie in another way than in TFRecords that
+            tfx-bsl's decoders read; TFX gives its trainers one.
 
     Raises:
         MissingDependencyError: if tfx-bsl is not installed.
@@ -84,7 +97,7 @@ def read_domain(name: str, users: Sequence[str], items: Sequence[str]) -> Domain
         DataError: if the files are damaged or hold something else, or users and items don't fit.
     """
     item_ids, titles = read_items(items)
-    user_ids, sequences = read_users(users, item_ids)
+    user_ids, sequences = read_users(users, item_ids, dataset_factory=dataset_factory)
     return Domain(name, item_ids, titles, user_ids, sequences, {"domain": name})
 
 
@@ -92,7 +105,10 @@ def read_items(patterns: Sequence[str]) -> tuple[IdMap, list[str]]:
     """The ids and the titles of items, by their internal ids; see ``read_domain``."""
     import pyarrow as pa
 
-    columns = [_item_columns(batch, patterns) for batch in _batches(patterns, _item_decoder)]
+    with _as_data_errors(patterns):
+        columns = [_item_columns(batch, patterns) for batch in _batches(patterns, _item_decoder)]
+    if not columns:
+        raise _unusable(patterns, "they hold no records")
     table = pa.concat_tables(columns).sort_by(INTERNAL_ID)
     internal = table[INTERNAL_ID].to_numpy()
     if not np.array_equal(internal, np.arange(1, len(internal) + 1)):
@@ -100,13 +116,23 @@ def read_items(patterns: Sequence[str]) -> tuple[IdMap, list[str]]:
     return IdMap(table[ITEM_ID].to_pylist()), table[TITLE].to_pylist()
 
 
-def read_users(patterns: Sequence[str], item_ids: IdMap) -> tuple[list[str], Sequences]:
+def read_users(
+    patterns: Sequence[str], item_ids: IdMap, *, dataset_factory: DatasetFactory | None = None
+) -> tuple[list[str], Sequences]:
     """The ids of users, ascending as text, and their sequences; see ``read_domain``."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     known = pa.array(item_ids.external_ids, pa.large_string())
-    blocks = [_user_columns(batch, known, patterns) for batch in _batches(patterns, _user_decoder)]
+    batches = (
+        _arrow_users(patterns)
+        if dataset_factory is None
+        else _tensor_users(patterns, dataset_factory)
+    )
+    with _as_data_errors(patterns):
+        blocks = [_user_columns(*batch, known, patterns) for batch in batches]
+    if not blocks:
+        raise _unusable(patterns, "they hold no records")
     table = pa.concat_tables(blocks).sort_by(USER_ID)
     user_ids: list[str] = table[USER_ID].to_pylist()
     for user, following in pairwise(user_ids):
@@ -139,17 +165,62 @@ def _batches(patterns: Sequence[str], build_decoder: Any) -> Iterator[pa.RecordB
     """Arrow batches of the records of all files, by TFXIO's own decoders."""
     import tensorflow as tf
 
-    files = [file for pattern in patterns for file in sorted(tf.io.gfile.glob(pattern))]
-    if not files:
-        raise MissingDataError("no file matches", where=", ".join(patterns))
+    files = _files(patterns)
     with requires_extra("pipelines", purpose="reading TFRecords"):
         decoder = build_decoder()
     packed = "GZIP" if files[0].endswith(".gz") else ""
     records = tf.data.TFRecordDataset(files, compression_type=packed).batch(_BATCH)
+    for batch in records.as_numpy_iterator():
+        yield decoder.DecodeBatch(batch)
+
+
+def _files(patterns: Sequence[str]) -> list[str]:
+    import tensorflow as tf
+
+    files = [file for pattern in patterns for file in sorted(tf.io.gfile.glob(pattern))]
+    if not files:
+        raise MissingDataError("no file matches", where=", ".join(patterns))
+    return files
+
+
+def _arrow_users(patterns: Sequence[str]) -> Iterator[tuple[Any, Any, Any]]:
+    """User ids, lengths and item ids, batch by batch, by TFXIO's own decoder."""
+    import pyarrow.compute as pc
+
+    for batch in _batches(patterns, _user_decoder):
+        steps = pc.struct_field(batch.column(SEQUENCE), [ITEM_IDS])
+        lengths = pc.fill_null(pc.list_value_length(steps), 0).to_numpy(zero_copy_only=False)
+        items = _flat(pc.list_flatten(steps), f"step's {ITEM_IDS}", patterns)
+        yield _ones(batch, USER_ID, patterns), lengths, items
+
+
+def _tensor_users(
+    patterns: Sequence[str], dataset_factory: DatasetFactory
+) -> Iterator[tuple[Any, Any, Any]]:
+    """The same by a TFXIO's tensors: of SequenceExamples it gives trainers no Arrow batches."""
+    import pyarrow as pa
+    from tfx_bsl.tfxio.dataset_options import TensorFlowDatasetOptions
+
+    _files(patterns)
+    options = TensorFlowDatasetOptions(_BATCH, num_epochs=1, shuffle=False)
+    for batch in dataset_factory(list(patterns), options, user_schema()):
+        steps = batch[ITEM_IDS]  # (users, steps, 1)
+        if not bool((steps.values.row_lengths().numpy() == 1).all()):
+            raise _unusable(patterns, f"a record's step's {ITEM_IDS} is not one value")
+        users, items = (
+            pa.array(ids.numpy(), pa.large_binary()) for ids in (batch[USER_ID], steps.flat_values)
+        )
+        yield users, steps.row_lengths().numpy(), items
+
+
+@contextmanager
+def _as_data_errors(patterns: Sequence[str]) -> Iterator[None]:
+    """What TensorFlow, tfx-bsl and Arrow raise on damaged or strange records, as one error."""
+    import tensorflow as tf
+
     try:
-        for batch in records.as_numpy_iterator():
-            yield decoder.DecodeBatch(batch)
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        yield
+    except (tf.errors.OpError, ValueError, RuntimeError, KeyError) as error:
         raise _unusable(patterns, str(error)) from error
 
 
@@ -165,20 +236,18 @@ def _item_columns(batch: pa.RecordBatch, patterns: Sequence[str]) -> pa.Table:
     )
 
 
-def _user_columns(batch: pa.RecordBatch, known: Any, patterns: Sequence[str]) -> pa.Table:
+def _user_columns(
+    users: Any, lengths: npt.NDArray[Any], items: Any, known: Any, patterns: Sequence[str]
+) -> pa.Table:
     """Columns ``user_id`` and, as lists of internal ids, ``item_ids``."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    steps = pc.struct_field(batch.column(SEQUENCE), [ITEM_IDS])
-    lengths = pc.fill_null(pc.list_value_length(steps), 0).to_numpy(zero_copy_only=False)
     if lengths.min() < 1:
         raise _unusable(patterns, f"a record has no {ITEM_IDS}")
-    items = _flat(pc.list_flatten(steps), f"step's {ITEM_IDS}", patterns).cast(pa.large_string())
-    codes = _internal(items, known, patterns)
+    codes = _internal(items.cast(pa.large_string()), known, patterns)
     return pa.table(
         {
-            USER_ID: _ones(batch, USER_ID, patterns).cast(pa.large_string()),
+            USER_ID: users.cast(pa.large_string()),
             ITEM_IDS: pa.LargeListArray.from_arrays(_offsets(lengths), codes),
         }
     )

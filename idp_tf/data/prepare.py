@@ -19,6 +19,7 @@ The steps, each counted in the manifest:
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from idp_tf.data.filters import (
     first_of_repeated,
     iterated_core,
 )
+from idp_tf.data.readers.files import SourceFile
 from idp_tf.data.readers.raw import RawDomain
 from idp_tf.data.schema import COLUMNS, IdMap
 from idp_tf.data.sequences import MIN_LENGTH, Sequences
@@ -72,26 +74,34 @@ def prepare_domain(
         DataError: if there are no timestamps and ``ties`` is not ``"source"``, or an item of an
             interaction is not among the items.
     """
-    _check_settings(k_core, ties)
+    check_settings(k_core, ties)
     logger.info("preparing %s: %d interactions", raw.name, raw.interactions.height)
     users, items = _sorted_ids(raw)
     interactions = _coded(raw, users, items, ties)
     kept, records = _filtered(interactions, len(items), k_core, raw.name)
-    ordered = _ordered(kept, ties, seed)
+    ordered = in_order(kept, ties, seed)
     sequences, user_codes, item_codes = _sequences(ordered)
     titles = _titles(raw, items)[item_codes].to_list()
     ids = IdMap(items[item_codes])
     user_ids = users[user_codes].to_list()
-    manifest = _manifest(raw, interactions, len(items), records, k_core, ties, seed)
-    manifest["after"] = ordered.counts()
-    manifest["untitled_items"] = titles.count("")
-    manifest["ties"] = _tie_shares(ordered, sequences)
-    manifest["hash"] = content_hash(sequences, ids.external_ids, titles, user_ids)
+    manifest = build_manifest(
+        raw.name,
+        sources=raw.sources,
+        dropped=raw.dropped,
+        before={**interactions.counts(), "items": len(items)},
+        filters=records,
+        after=ordered.counts(),
+        untitled=titles.count(""),
+        tied=tied_counts(ordered, sequences.offsets[1:] - 1),
+        content=content_hash(sequences, ids.external_ids, titles, user_ids),
+        parameters=(k_core, ties, seed),
+    )
     logger.info("prepared %s: %s", raw.name, manifest["after"])
     return Domain(raw.name, ids, titles, user_ids, sequences, manifest)
 
 
-def _check_settings(k_core: int, ties: str) -> None:
+def check_settings(k_core: int, ties: str) -> None:
+    """Refuses an impossible ``k_core`` or ``ties``."""
     if k_core < 1:
         raise SettingsError(f"k_core is {k_core}", remedy="give at least 1, which keeps all items")
     if ties not in TIES:
@@ -113,12 +123,7 @@ def _coded(raw: RawDomain, users: pl.Series, items: pl.Series, ties: Ties) -> In
     times = raw.interactions[COLUMNS.timestamp].cast(pl.Float64)
     if times.null_count():
         if ties != "source" or times.null_count() < len(times):
-            raise DataError(
-                f"{times.null_count()} of {len(times)} interactions have no timestamp",
-                where=raw.name,
-                remedy="give all a timestamp; if none has one, set prepare.ties=source"
-                " (in Python: ties='source')",
-            )
+            raise some_without_time(times.null_count(), len(times), raw.name)
         times = times.fill_null(0.0)
     return Interactions(
         _codes(raw.interactions[COLUMNS.user_id], users),
@@ -145,29 +150,48 @@ def _filtered(
     records = [FilterRecord.between("items without interactions", {}, listed, counts)]
     kept = interactions.take(first_of_repeated(interactions))
     records.append(FilterRecord.between("repeated rows", {}, counts, kept.counts()))
-    for title, minimum in (
-        ("k-core", {"user_minimum": least, "item_minimum": least}),
-        (
-            "shortest sequence",
-            {"user_minimum": max(least, MIN_LENGTH), "item_minimum": least},
-        ),
-    ):
+    for title, minimum in core_filters(least):
         before = kept.counts()
         index, rounds = iterated_core(kept.users, kept.items, **minimum)
         kept = kept.take(index)
         if not len(index):
-            raise EmptyDomainError(
-                f"nothing is left of {before} after the filter '{title}' with {minimum}",
-                where=name,
-                remedy="lower k_core (prepare.source_k_core or prepare.target_k_core),"
-                " or bring more interactions",
-            )
+            raise nothing_left(before, title, minimum, name)
         parameters = {**minimum, "rounds": rounds}
         records.append(FilterRecord.between(title, parameters, before, kept.counts()))
     return kept, records
 
 
-def _ordered(kept: Interactions, ties: Ties, seed: int) -> Interactions:
+def core_filters(least: int) -> tuple[tuple[str, dict[str, int]], ...]:
+    """The iterated filters of steps 3 and 4, each with its minima."""
+    return (
+        ("k-core", {"user_minimum": least, "item_minimum": least}),
+        ("shortest sequence", {"user_minimum": max(least, MIN_LENGTH), "item_minimum": least}),
+    )
+
+
+def nothing_left(
+    before: dict[str, int], title: str, minimum: dict[str, int], name: str
+) -> EmptyDomainError:
+    """The error about a filter that drops everything."""
+    return EmptyDomainError(
+        f"nothing is left of {before} after the filter '{title}' with {minimum}",
+        where=name,
+        remedy="lower k_core (prepare.source_k_core or prepare.target_k_core),"
+        " or bring more interactions",
+    )
+
+
+def some_without_time(missing: int, interactions: int, name: str) -> DataError:
+    """The error about interactions that have no timestamp."""
+    return DataError(
+        f"{missing} of {interactions} interactions have no timestamp",
+        where=name,
+        remedy="give all a timestamp; if none has one, set prepare.ties=source"
+        " (in Python: ties='source')",
+    )
+
+
+def in_order(kept: Interactions, ties: Ties, seed: int) -> Interactions:
     """By user and time; then ``ties`` decides, then the item, then the row."""
     keys: list[npt.NDArray[Any]] = [kept.rows, kept.items]
     if ties == "source":
@@ -212,30 +236,52 @@ def _titles(raw: RawDomain, items: pl.Series) -> pl.Series:
     return clean_titles(table[COLUMNS.title])
 
 
-def _tie_shares(ordered: Interactions, sequences: Sequences) -> dict[str, float]:
+def tied_counts(ordered: Interactions, last: npt.NDArray[Any]) -> tuple[int, int]:
+    """How many interactions share user and time with another, and how many users' last ones.
+
+    Args:
+        ordered: Interactions, each user's in the order of their time.
+        last: The position of each user's last interaction.
+    """
     with_previous = np.zeros(len(ordered.users) + 1, np.bool_)
     with_previous[1:-1] = (ordered.users[1:] == ordered.users[:-1]) & (
         ordered.times[1:] == ordered.times[:-1]
     )
     tied = with_previous[:-1] | with_previous[1:]
-    return {
-        "tied_interactions": round(float(tied.mean()), 6),
-        "users_with_tied_last_item": round(float(tied[sequences.offsets[1:] - 1].mean()), 6),
-    }
+    return int(np.count_nonzero(tied)), int(np.count_nonzero(tied[last]))
 
 
-def _manifest(
-    raw: RawDomain,
-    interactions: Interactions,
-    listed_items: int,
-    records: list[FilterRecord],
-    k_core: int,
-    ties: Ties,
-    seed: int,
+def build_manifest(
+    name: str,
+    *,
+    sources: Sequence[SourceFile],
+    dropped: Mapping[str, int],
+    before: Mapping[str, int],
+    filters: Sequence[FilterRecord],
+    after: Mapping[str, int],
+    untitled: int,
+    tied: tuple[int, int],
+    content: str,
+    parameters: tuple[int, Ties, int],
 ) -> dict[str, Any]:
+    """What is to be known of a prepared domain.
+
+    Args:
+        name: The domain's name.
+        sources: The files it was read from.
+        dropped: What reading left out, by reason.
+        before: Users, items and interactions as read, items without interactions among them.
+        filters: What each filter dropped.
+        after: Users, items and interactions that are left.
+        untitled: Items without a title.
+        tied: Interactions, and users' last interactions, that share their time with another.
+        content: The ``content_hash``.
+        parameters: ``k_core``, ``ties`` and ``seed``.
+    """
+    k_core, ties, seed = parameters
     return {
-        "domain": raw.name,
-        "sources": [source.as_dict() for source in raw.sources],
+        "domain": name,
+        "sources": [source.as_dict() for source in sources],
         "parameters": {
             "k_core": k_core,
             "min_length": MIN_LENGTH,
@@ -243,7 +289,14 @@ def _manifest(
             # The seed decides the order of ties alone.
             "seed": seed if ties == "random" else None,
         },
-        "dropped_by_reading": raw.dropped,
-        "before": {**interactions.counts(), "items": listed_items},
-        "filters": [record.as_dict() for record in records],
+        "dropped_by_reading": dict(dropped),
+        "before": dict(before),
+        "filters": [record.as_dict() for record in filters],
+        "after": dict(after),
+        "untitled_items": untitled,
+        "ties": {
+            "tied_interactions": round(tied[0] / after["interactions"], 6),
+            "users_with_tied_last_item": round(tied[1] / after["users"], 6),
+        },
+        "hash": content,
     }

@@ -7,12 +7,21 @@ system that is given them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import DataError, SettingsError
 from idp_tf.evaluation.ranking import Int32Array, Int64Array
+
+_GAMMA: Final = 0x9E3779B97F4A7C15
+"""SplitMix64's step, the golden ratio's fraction of 2^64."""
+
+Draw = Callable[[int, Int64Array], Int64Array]
+"""The number of a draw, and how many each user chooses from -> a number below that for each."""
 
 
 def sample_negatives(
@@ -24,6 +33,7 @@ def sample_negatives(
     item_high: npt.ArrayLike | None = None,
     *,
     users: npt.ArrayLike | None = None,
+    keys: npt.ArrayLike | None = None,
 ) -> Int32Array:
     """Draws n items for each user that the user never touched.
 
@@ -40,6 +50,10 @@ def sample_negatives(
             for merged domains the first item of the user's own domain.
         item_high: The highest id to draw, in the same way; ``num_items`` by default.
         users: Rows of ``sequences``; all by default.
+        keys: One unsigned 64-bit number for each of ``users``, such as a hash of the user's
+            id. What a user is given then depends on the seed, the key and the user's items,
+            and not on who else is drawn: workers that each see some users agree with one that
+            sees all.
 
     Returns:
         Shape (users, n), int32, row ``i`` for ``users[i]``.
@@ -60,7 +74,8 @@ def sample_negatives(
     owner, item = _touched(sequences, rows, low, high)
     untouched = high - low + 1 - np.bincount(owner, minlength=len(rows))
     check_enough_untouched(untouched, n, rows, domain="")
-    chosen = _distinct(untouched, n, np.random.default_rng(seed))
+    draw = _common_draw(seed) if keys is None else _keyed_draw(keys, seed, len(rows))
+    chosen = _distinct(untouched, n, draw)
     return _untouched_item(chosen, owner, item - low[owner], num_items, low)
 
 
@@ -176,12 +191,40 @@ def _touched(
     return owner, item
 
 
-def _distinct(sizes: Int64Array, n: int, random: np.random.Generator) -> Int64Array:
+def _common_draw(seed: int) -> Draw:
+    """All users' numbers from one stream."""
+    random = np.random.default_rng(seed)
+    return lambda _, sizes: random.integers(0, sizes)
+
+
+def _keyed_draw(keys: npt.ArrayLike, seed: int, num_users: int) -> Draw:
+    """Each user's numbers from the user's own stream of SplitMix64."""
+    own = np.asarray(keys, np.uint64)
+    if own.shape != (num_users,):
+        raise DataError(f"keys of shape {own.shape} for {num_users} users", where="keys")
+    start = _mixed(own + _mixed(np.array([seed], np.uint64)))
+
+    def draw(number: int, sizes: Int64Array) -> Int64Array:
+        bits = _mixed(start + np.uint64((number + 1) * _GAMMA % 2**64))
+        # 53 bits fill a float64, and the product stays below the size.
+        return np.floor((bits >> np.uint64(11)) * 2.0**-53 * sizes).astype(np.int64)
+
+    return draw
+
+
+def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """SplitMix64's output function (Steele, Lea and Flood 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _distinct(sizes: Int64Array, n: int, draw: Draw) -> Int64Array:
     """Floyd's algorithm: n distinct numbers below each size, shape (n, users)."""
     chosen = np.empty((n, len(sizes)), np.int64)
     for i in range(n):
         last = sizes - n + i
-        drawn = random.integers(0, last + 1)
+        drawn = draw(i, last + 1)
         taken = (chosen[:i] == drawn).any(axis=0)
         chosen[i] = np.where(taken, last, drawn)
     return chosen

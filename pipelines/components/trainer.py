@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +16,18 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from idp_tf.errors import SettingsError
+from idp_tf.workflow.artifacts import read_json
 from pipelines.artifacts import EMBEDDINGS, EXAMPLES, ITEMS, MODEL, Artifact, digest_of
 from pipelines.component import Component, Execution, Parameters
 from pipelines.examples import split_pattern
 
 SERVING: Final = "Format-Serving"
 """The folder of a Model in which the SavedModel lies, as in TFX."""
+
+_EXTRA: Final = "assets.extra"
+_TRAINED: Final = f"{_EXTRA}/idp_tf"
+_TOLD: Final = {"epoch": "epochs", "items": "items", "items_known_before": "items known before"}
+"""Of ``training.json``, what is counted, and what it is called."""
 
 _log = logging.getLogger("pipelines.Trainer")
 
@@ -84,12 +92,22 @@ class Trainer(Component[TrainerParameters]):
     model to start from or to learn from (a pre-training's), and ``embeddings``, if the module
     wants them. ``base_model``, the last model that was accepted, is looked up.
 
-    Output ``model``: ``Format-Serving/``, a SavedModel, which holds in ``assets.extra/idp_tf/``
-    what goes on being trained (``idp_tf.workflow.trainer_modules``).
+    Output ``model``: ``Format-Serving/``, a SavedModel in TF-Serving's layout without the folder
+    of the version, which holds in ``assets.extra/idp_tf/`` what goes on being trained
+    (``idp_tf.workflow.trainer_modules``). Its fingerprint is one of weights, settings, signatures
+    and items: equal trainings have equal ones, though TensorFlow writes ``saved_model.pb`` anew
+    each time in another order. Checkpoints and TensorBoard's events lie in the work folder, with
+    which a training that was killed goes on.
+
+    Validators' nodes are the gates of its node; nothing of their anomalies is read here.
+
+    Parameters: ``TrainerParameters``. Memory: the domains' ids, and what is trained; a node trains
+    in this process, on this machine.
 
     Raises:
         SettingsError: if the module cannot be had, or settings are wrong.
         DataError: if examples and items do not fit.
+        MissingDataError: if a model or embeddings are none of these components'.
     """
 
     name: ClassVar[str] = "Trainer"
@@ -111,13 +129,16 @@ class Trainer(Component[TrainerParameters]):
         fn_args = build_fn_args(execution)
         _log.info("%s: %s", execution.node_id, execution.parameters.module)
         run_fn(fn_args)
-        if not (output.uri / SERVING / "saved_model.pb").is_file():
+        serving = output.uri / SERVING
+        if not (serving / "saved_model.pb").is_file():
             raise SettingsError(
                 "its run_fn left no SavedModel in serving_model_dir",
                 where=execution.parameters.module,
             )
         output.properties["system"] = execution.parameters.system or ""
         output.properties["domains"] = [_domain(a) for a in execution.inputs["examples"]]
+        output.fingerprint = model_fingerprint(serving)
+        _count(execution, serving / _TRAINED / "training.json")
 
     def cache_inputs(self, parameters: TrainerParameters) -> Mapping[str, Any]:
         """The parameters, and a digest of the module."""
@@ -128,8 +149,19 @@ class Trainer(Component[TrainerParameters]):
 
 
 def build_fn_args(execution: Execution[TrainerParameters]) -> FnArgs:
-    """What a trainer module is called with in an execution."""
+    """What a trainer module is called with in an execution.
+
+    Raises:
+        SettingsError: if examples and items are not wired in pairs.
+    """
     parameters, inputs = execution.parameters, execution.inputs
+    domains = [[_domain(artifact) for artifact in inputs[key]] for key in ("examples", "items")]
+    if domains[0] != domains[1]:
+        raise SettingsError(
+            f"its examples are of {', '.join(domains[0])}, its items of {', '.join(domains[1])}",
+            where=execution.node_id,
+            remedy="wire both from the same ExampleGens in the same order",
+        )
     output = execution.outputs["model"].uri
     custom: dict[str, Any] = {
         "settings": dict(parameters.settings),
@@ -156,6 +188,31 @@ def build_fn_args(execution: Execution[TrainerParameters]) -> FnArgs:
         base_model=str(base.uri / SERVING) if base else None,
         custom_config=custom,
     )
+
+
+def model_fingerprint(serving: Path) -> str | None:
+    """A hash of what a trained SavedModel says and knows, however it was written.
+
+    None for one that this repository's exports did not write.
+    """
+    signature, extra = serving / _EXTRA / "signature.json", serving / _TRAINED
+    if not signature.is_file() or not (extra / "items.parquet").is_file():
+        return None
+    digest = hashlib.sha256(str(read_json(signature)["fingerprint"]).encode())
+    for name in ("items.parquet", "model/model.json"):
+        if (extra / name).is_file():
+            digest.update(f"{name}\0{digest_of(extra / name)}\n".encode())
+    return digest.hexdigest()
+
+
+def _count(execution: Execution[TrainerParameters], file: Path) -> None:
+    """Notes how a training went, for the record and its page."""
+    if not file.is_file():  # a module of somebody else's
+        return
+    told = read_json(file)
+    execution.counters |= {name: told[key] for key, name in _TOLD.items() if key in told}
+    figures = ("best_epoch", "best_value", "tuned_items")
+    execution.outputs["model"].properties |= {key: told[key] for key in figures if key in told}
 
 
 def module_file(module: str) -> Path:
@@ -193,9 +250,12 @@ def _loaded(module: str) -> ModuleType:
     file = module_file(module)
     if not module.endswith(".py"):
         return importlib.import_module(module)
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None  # the file is there
+    name = f"idp_tf_trainer_module_{file.stem}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None  # the file is there
+    assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded  # where dataclasses look up their annotations
     spec.loader.exec_module(loaded)
     return loaded
 

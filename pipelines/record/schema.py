@@ -125,14 +125,16 @@ CREATE TABLE Attribution (
   UNIQUE(context_id, artifact_id)
 );
 CREATE TABLE MLMDEnv (schema_version INTEGER PRIMARY KEY);
+"""
+    + _entity("Artifact", "uri TEXT, state INT,", "")
+    + _entity("Execution", "last_known_state INT,", "")
+    + _entity("Context", "", "NOT NULL")
+    + """
 CREATE INDEX idx_event_execution_id ON Event(execution_id);
 CREATE INDEX idx_eventpath_event_id ON EventPath(event_id);
 CREATE INDEX idx_artifact_uri ON Artifact(uri);
 CREATE INDEX idx_type_name ON Type(name);
 """
-    + _entity("Artifact", "uri TEXT, state INT,", "")
-    + _entity("Execution", "last_known_state INT,", "")
-    + _entity("Context", "", "NOT NULL")
 )
 
 

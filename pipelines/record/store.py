@@ -26,6 +26,7 @@ from pipelines.record.tables import Tables, Value, milliseconds
 
 RECORD_FILE: Final = "metadata.sqlite"
 _RUN: Final = "pipeline_run"
+_ROLLED_BACK: Final = "rolled_back"
 _JSON: Final = ("key", "counters")
 """Properties of executions that are JSON."""
 
@@ -229,26 +230,41 @@ class Record:
         return self._artifacts(execution, EventType.OUTPUT)
 
     def latest(
-        self, node_id: str, output: str, accepted_by: tuple[str, str] | None = None
+        self, node_id: str, output: str, accepted_by: tuple[str, str, str] | None = None
     ) -> Artifact | None:
         """The newest artifact of a node's output that is still there; see ``dag.Latest``."""
         return next(self._candidates(node_id, output, accepted_by), None)
 
+    def set_rolled_back(self, fingerprints: Iterable[str]) -> None:
+        """Passes over artifacts of these fingerprints from now on, and over no others."""
+        marked = set(fingerprints)
+        rows = self._tables.select(
+            "SELECT artifact_id, string_value FROM ArtifactProperty WHERE name = 'fingerprint'"
+        )
+        with self._tables.transaction():
+            for artifact, fingerprint in rows:
+                mark = {_ROLLED_BACK: int(fingerprint in marked)}
+                self._tables.set_properties("Artifact", artifact, mark)
+
     def _candidates(
-        self, node_id: str, output: str, accepted_by: tuple[str, str] | None
+        self, node_id: str, output: str, accepted_by: tuple[str, str, str] | None
     ) -> Iterator[Artifact]:
-        judge, verdict = accepted_by or (node_id, output)
+        judge, verdict, accepted = accepted_by or (node_id, output, "")
         for row in self._executions_of(judge):
             (found,) = self.outputs(row.id)[verdict]
             if accepted_by is None:
                 judged = [found]
-            elif found.properties.get("accepted") is True:
+            elif found.properties.get(accepted):
                 judged = [artifact for read in self.inputs(row.id).values() for artifact in read]
             else:
                 continue
             for artifact in judged:
-                if artifact.producer == node_id and artifact.uri.is_dir():
+                if artifact.producer == node_id and self._can_be_read(artifact):
                     yield artifact
+
+    def _can_be_read(self, artifact: Artifact) -> bool:
+        noted = self._tables.properties("Artifact", artifact.id)
+        return artifact.uri.is_dir() and not noted.get(_ROLLED_BACK)
 
     def _executions_of(
         self, node_id: str, states: Iterable[ExecutionState] = (ExecutionState.COMPLETE,)

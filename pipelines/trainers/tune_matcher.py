@@ -1,10 +1,11 @@
 """Tunes the Cross-domain ID Matcher's text encoder (sections 2.4.1 and 2.4.2).
 
-``custom_config``: ``domains`` (the sources, in the order of the examples), ``pretrained`` (where
-``pretrain`` left its model, from whose item embeddings behaviour is learned) and ``settings``, of
-which ``seed`` and ``matcher`` are read. Leaves a SavedModel that turns serialized tf.Examples of
-items into vectors of their titles, for ``RunInference``. A tuning that was killed goes on at its
-last checkpoint in ``model_run_dir``.
+``custom_config`` (``idp_tf.workflow.trainer_modules.TrainerConfig``): ``domains`` (the sources, in
+the order of the examples), ``pretrained`` (where ``pretrain`` left its model, from whose item
+embeddings behaviour is learned) and ``settings``, of which ``seed`` and ``matcher`` are read.
+``base_model`` is refused: tuning begins with the encoder that settings name. Leaves a SavedModel
+that turns serialized tf.Examples of items into vectors of their titles, for ``RunInference``. A
+tuning that was killed goes on at its last checkpoint in ``model_run_dir``.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from idp_tf.workflow.known_items import find_known_items
 from idp_tf.workflow.match import find_neighbours
 from idp_tf.workflow.trainer_modules import (
     ENCODER,
-    ITEMS_FILE,
     TrainerConfig,
+    extra_folder,
     item_table,
     load_trained,
     place,
     read_config,
     read_domains,
+    refuse_base_model,
 )
 from serving.export.saving import Signature, write_saved_model
 from serving.saved_models import SERVING_DEFAULT
@@ -53,6 +55,7 @@ def run_fn(fn_args: Any) -> None:
         DataError: if the files are not a domain's, or the pre-trained model is of other items.
     """
     config = read_config(fn_args)
+    refuse_base_model(fn_args)
     merged = MergedDomains.of(read_domains(fn_args, config))
     settings = config.settings.matcher
     if fn_args.train_steps:
@@ -67,7 +70,7 @@ def run_fn(fn_args: Any) -> None:
         merged.titles, resume_dir=work / "untuned", description="Titles, untuned encoder"
     )
     untuned[find_untitled(merged.titles)] = 0
-    tune_matcher(
+    tuning = tune_matcher(
         encoder,
         merged.titles,
         known.spread(neighbours, merged.num_items),
@@ -78,9 +81,14 @@ def run_fn(fn_args: Any) -> None:
         item_offsets=merged.item_offsets if settings.neighbour_scope == "domain" else None,
         untuned=untuned,
     )
-    extra = place(export_encoder(encoder, work / "export"), fn_args.serving_model_dir)
-    encoder.save(extra / ENCODER)
-    item_table(merged).write_parquet(extra / ITEMS_FILE)
+    version = export_encoder(encoder, work / "export")
+    told = {
+        "items": merged.num_items,
+        "tuned_items": tuning.num_anchors,
+        "history": list(tuning.history),
+    }
+    encoder.save(extra_folder(version, item_table(merged), told) / ENCODER)
+    place(version, fn_args.serving_model_dir)
 
 
 def export_encoder(encoder: TextEncoder, folder: Path) -> Path:

@@ -73,6 +73,61 @@ def test_seed_decides() -> None:
     assert not np.array_equal(first, sample_negatives(sequences, 300, 20, seed=2))
 
 
+def splitmix64(state: int, count: int) -> list[int]:
+    """The published generator, one number at a time."""
+    found, mask = [], 2**64 - 1
+    for _ in range(count):
+        state = (state + 0x9E3779B97F4A7C15) & mask
+        z = state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        found.append(z ^ (z >> 31))
+    return found
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(), st.integers(0, 2**31), st.data())
+def test_keyed_negatives_keep_every_rule_whoever_else_is_drawn(
+    world: tuple[list[list[int]], list[int], list[int], int, int], seed: int, data: st.DataObject
+) -> None:
+    histories, low, high, num_items, most = world
+    if most == 0:
+        return
+    keys = [data.draw(st.integers(0, 2**64 - 1)) for _ in histories]
+    together = sample_negatives(of_lists(histories), num_items, most, seed, low, high, keys=keys)
+    for u, history in enumerate(histories):
+        alone = sample_negatives(
+            of_lists([history]), num_items, most, seed, low[u], high[u], keys=keys[u : u + 1]
+        )
+        assert alone[0].tolist() == together[u].tolist()
+        assert len(set(alone[0].tolist())) == most
+        assert set(alone[0].tolist()) <= set(range(low[u], high[u] + 1)) - set(history)
+
+
+def test_keyed_sets_are_uniform_over_keys_that_follow_one_another() -> None:
+    users = 20_000
+    sequences = of_lists([[1, 3, 6]] * users)
+    drawn = np.sort(sample_negatives(sequences, 8, 2, seed=3, keys=np.arange(users)), axis=1)
+    _, counts = np.unique(drawn, axis=0, return_counts=True)
+    assert len(counts) == 10
+    assert ((counts - users / 10) ** 2 / (users / 10)).sum() < 33.7
+
+
+def test_a_users_stream_is_splitmix64() -> None:
+    # One negative of 1000: the first number of the stream that the seed and the key begin.
+    drawn = sample_negatives(of_lists([[]]), 1000, 1, seed=5, keys=[77])
+    mask, gamma = 2**64 - 1, 0x9E3779B97F4A7C15
+    seeded = splitmix64((5 - gamma) & mask, 1)[0]
+    start = splitmix64((77 + seeded - gamma) & mask, 1)[0]
+    expected = (splitmix64(start, 1)[0] >> 11) * 1000 // 2**53 + 1
+    assert drawn.tolist() == [[expected]]
+
+
+def test_keys_that_are_too_few_are_refused() -> None:
+    with pytest.raises(DataError, match="keys"):
+        sample_negatives(of_lists([[1], [2]]), 9, 2, seed=0, keys=[1])
+
+
 def test_rows_belong_to_the_users_given() -> None:
     sequences = of_lists([[1, 2, 3], [4, 5, 6], [7, 8, 9]])
     drawn = sample_negatives(sequences, 9, 6, seed=0, users=[2, 0])

@@ -25,7 +25,7 @@ import polars as pl
 
 from idp_tf.data.readers.amazon_2018 import is_csv, review_interactions
 from idp_tf.data.readers.delimited import delimited_interactions
-from idp_tf.data.readers.files import LINE, read_blocks, shortened
+from idp_tf.data.readers.files import LINE, read_blocks, shortened_rows
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
@@ -35,7 +35,6 @@ from idp_tf.data.readers.raw import (
 )
 from idp_tf.data.schema import COLUMNS
 from idp_tf.data.titles import replace_tokens
-from idp_tf.errors import RowError
 
 _RATING_COLUMNS = [COLUMNS.user_id, COLUMNS.item_id, "rating", COLUMNS.timestamp]
 
@@ -78,14 +77,21 @@ def read_amazon_2014(
     Source:
         https://jmcauley.ucsd.edu/data/amazon/links.html
     """
-    interactions = (
-        delimited_interactions(interactions_file, ",", _RATING_COLUMNS)
-        if is_csv(interactions_file)
-        else review_interactions(interactions_file)
-    )
     return assemble(
-        name, interactions, _metadata(items_file), (interactions_file, items_file), options
+        name,
+        interactions(interactions_file, options),
+        items(items_file, options),
+        ([interactions_file], [items_file]),
+        options,
     )
+
+
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """Reviews or ratings, block by block; see ``read_amazon_2014``."""
+    bad = options.bad_rows
+    if is_csv(file):
+        return delimited_interactions(file, ",", _RATING_COLUMNS, bad=bad)
+    return review_interactions(file, bad)
 
 
 def literal_strings(lines: pl.Series, key: str) -> pl.Series:
@@ -110,24 +116,25 @@ def literal_strings(lines: pl.Series, key: str) -> pl.Series:
     return pl.select(pl.when(found.is_not_null()).then(filled)).to_series()
 
 
-def _metadata(file: Path) -> Iterator[pl.DataFrame]:
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """Metadata, block by block."""
+    bad = options.bad_rows
     for block in read_blocks(file):
-        lines = block.lines()
-        wrong = lines.filter(~pl.col("text").str.contains(_DICT))
-        if wrong.height:
-            raise RowError(
-                file=file,
-                line=wrong[LINE][0],
-                field="(row)",
-                value=shortened(wrong["text"][0]),
-                expected="a Python dict such as {'asin': '…', 'title': '…'}",
-            )
+        lines = block.lines(bad)
+        is_dict = pl.col("text").str.contains(_DICT)
+        bad.found(
+            shortened_rows(lines.filter(~is_dict)),
+            file=file,
+            field="(row)",
+            expected="a Python dict such as {'asin': '…', 'title': '…'}",
+        )
+        lines = lines.filter(is_dict)
         columns = {
             COLUMNS.item_id: literal_strings(lines["text"], "asin"),
             COLUMNS.title: literal_strings(lines["text"], "title"),
             LINE: lines[LINE],
         }
-        yield checked_items(pl.DataFrame(columns), file)
+        yield checked_items(pl.DataFrame(columns), file, bad)
 
 
 def _unescaped(token: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from idp_tf.data.readers.bad_rows import REFUSED, BadRows
 from idp_tf.data.readers.delimited import delimited_interactions
 from idp_tf.data.readers.json_lines import json_rows
 from idp_tf.data.readers.raw import (
@@ -24,6 +25,7 @@ _REVIEW_FIELDS = {
     "asin": COLUMNS.item_id,
     "unixReviewTime": COLUMNS.timestamp,
 }
+_ITEM_FIELDS = {"asin": COLUMNS.item_id, "title": COLUMNS.title}
 _RATING_COLUMNS = [COLUMNS.item_id, COLUMNS.user_id, "rating", COLUMNS.timestamp]
 
 
@@ -57,16 +59,27 @@ def read_amazon_2018(
     Source:
         https://nijianmo.github.io/amazon/
     """
-    interactions = (
-        delimited_interactions(interactions_file, ",", _RATING_COLUMNS)
-        if is_csv(interactions_file)
-        else review_interactions(interactions_file)
+    return assemble(
+        name,
+        interactions(interactions_file, options),
+        items(items_file, options),
+        ([interactions_file], [items_file]),
+        options,
     )
-    items = (
-        checked_items(rows, items_file)
-        for rows in json_rows(items_file, {"asin": COLUMNS.item_id, "title": COLUMNS.title})
-    )
-    return assemble(name, interactions, items, (interactions_file, items_file), options)
+
+
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """Reviews or ratings, block by block; see ``read_amazon_2018``."""
+    bad = options.bad_rows
+    if is_csv(file):
+        return delimited_interactions(file, ",", _RATING_COLUMNS, bad=bad)
+    return review_interactions(file, bad)
+
+
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """Metadata, block by block."""
+    for rows in json_rows(file, _ITEM_FIELDS, options.bad_rows):
+        yield checked_items(rows, file, options.bad_rows)
 
 
 def is_csv(file: Path) -> bool:
@@ -74,7 +87,7 @@ def is_csv(file: Path) -> bool:
     return file.name.removesuffix(".gz").endswith(".csv")
 
 
-def review_interactions(file: Path) -> Iterator[pl.DataFrame]:
+def review_interactions(file: Path, bad: BadRows = REFUSED) -> Iterator[pl.DataFrame]:
     """Reviews as JSON lines, the same in 2014 and 2018."""
-    for rows in json_rows(file, _REVIEW_FIELDS):
-        yield checked_interactions(rows, file)
+    for rows in json_rows(file, _REVIEW_FIELDS, bad):
+        yield checked_interactions(rows, file, bad)

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from idp_tf.data.readers.amazon_2018 import is_csv
+from idp_tf.data.readers.bad_rows import BadRows
 from idp_tf.data.readers.delimited import delimited_interactions
 from idp_tf.data.readers.files import first_line
 from idp_tf.data.readers.json_lines import json_rows
@@ -23,6 +24,7 @@ from idp_tf.data.schema import COLUMNS
 from idp_tf.errors import MissingDataError
 
 _ITEM_KEY = "parent_asin"
+_ITEM_FIELDS = {_ITEM_KEY: COLUMNS.item_id, "title": COLUMNS.title}
 _REVIEW_FIELDS = {
     "user_id": COLUMNS.user_id,
     _ITEM_KEY: COLUMNS.item_id,
@@ -60,22 +62,34 @@ def read_amazon_2023(
     Source:
         https://amazon-reviews-2023.github.io/
     """
-    interactions = (
-        _ratings(interactions_file) if is_csv(interactions_file) else _reviews(interactions_file)
+    return assemble(
+        name,
+        interactions(interactions_file, options),
+        items(items_file, options),
+        ([interactions_file], [items_file]),
+        options,
     )
-    items = (
-        checked_items(rows, items_file)
-        for rows in json_rows(items_file, {_ITEM_KEY: COLUMNS.item_id, "title": COLUMNS.title})
-    )
-    return assemble(name, interactions, items, (interactions_file, items_file), options)
 
 
-def _reviews(file: Path) -> Iterator[pl.DataFrame]:
-    for rows in json_rows(file, _REVIEW_FIELDS):
-        yield checked_interactions(rows, file)
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """Reviews or ratings, block by block; see ``read_amazon_2023``."""
+    if is_csv(file):
+        return _ratings(file, options.bad_rows)
+    return _reviews(file, options.bad_rows)
 
 
-def _ratings(file: Path) -> Iterator[pl.DataFrame]:
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """Metadata, block by block."""
+    for rows in json_rows(file, _ITEM_FIELDS, options.bad_rows):
+        yield checked_items(rows, file, options.bad_rows)
+
+
+def _reviews(file: Path, bad: BadRows) -> Iterator[pl.DataFrame]:
+    for rows in json_rows(file, _REVIEW_FIELDS, bad):
+        yield checked_interactions(rows, file, bad)
+
+
+def _ratings(file: Path, bad: BadRows) -> Iterator[pl.DataFrame]:
     header = first_line(file).split(",")
     missing = [key for key in _REVIEW_FIELDS if key not in header]
     if missing:
@@ -85,4 +99,4 @@ def _ratings(file: Path) -> Iterator[pl.DataFrame]:
             remedy="the file should begin with user_id,parent_asin,rating,timestamp",
         )
     names = [_REVIEW_FIELDS.get(column, column) for column in header]
-    return delimited_interactions(file, ",", names, header=True)
+    return delimited_interactions(file, ",", names, header=True, bad=bad)

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
+from idp_tf.data.readers.bad_rows import REFUSED, BadRows
 from idp_tf.data.readers.files import LINE, read_blocks, split_fields
 from idp_tf.data.readers.raw import checked_interactions
 
 
 def delimited_rows(
-    file: Path, separator: str, names: list[str], *, header: bool = False
+    file: Path,
+    separator: str,
+    names: list[str],
+    *,
+    header: bool = False,
+    bad: BadRows = REFUSED,
 ) -> Iterator[pl.DataFrame]:
     """Reads rows, block by block.
 
@@ -21,6 +27,7 @@ def delimited_rows(
         separator: Stands between two fields.
         names: All fields in their order.
         header: Whether the first line is one, to be passed over.
+        bad: What becomes of rows that cannot be used.
 
     Yields:
         A string column for each name, and ``line``.
@@ -31,15 +38,20 @@ def delimited_rows(
         DataError: for a broken gzip file.
     """
     for block in read_blocks(file):
-        lines = block.lines()
+        lines = block.lines(bad)
         if header and block.first_line == 1:
             lines = lines.filter(pl.col(LINE) > 1)
-        yield split_fields(lines, separator, names, file)
+        yield split_fields(lines, separator, names, file, bad)
 
 
 def delimited_interactions(
-    file: Path, separator: str, names: list[str], *, header: bool = False
+    file: Path,
+    separator: str,
+    names: list[str],
+    *,
+    header: bool = False,
+    bad: BadRows = REFUSED,
 ) -> Iterator[pl.DataFrame]:
     """``delimited_rows`` with ``user_id``, ``item_id`` and ``timestamp`` among them, checked."""
-    for rows in delimited_rows(file, separator, names, header=header):
-        yield checked_interactions(rows, file)
+    for rows in delimited_rows(file, separator, names, header=header, bad=bad):
+        yield checked_interactions(rows, file, bad)

@@ -6,8 +6,17 @@ import glob
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
+from idp_tf.data.readers import (
+    amazon_2014,
+    amazon_2018,
+    amazon_2023,
+    movielens,
+    recbole,
+    table,
+)
 from idp_tf.data.readers.amazon_2014 import read_amazon_2014
 from idp_tf.data.readers.amazon_2018 import read_amazon_2018
 from idp_tf.data.readers.amazon_2023 import read_amazon_2023
@@ -42,6 +51,8 @@ class Layout:
         interactions: Patterns of the file of interactions.
         items: Patterns of the file of items.
         reader: Reads the two.
+        blocks: Has ``interactions(file, options)`` and ``items(file, options)``, which read one
+            file each, block by block.
         applies: Tells apart, by the file of items, formats that share patterns.
     """
 
@@ -49,6 +60,7 @@ class Layout:
     interactions: tuple[str, ...]
     items: tuple[str, ...]
     reader: Reader
+    blocks: ModuleType
     applies: Callable[[Path], bool] = lambda items_file: True
 
 
@@ -71,22 +83,31 @@ _AMAZON_REVIEWS = _packed(
 _AMAZON_METADATA = _packed("meta_{name}.json")
 
 LAYOUTS: tuple[Layout, ...] = (
-    Layout("RecBole", _packed("{name}.inter"), _packed("{name}.item"), read_recbole),
-    Layout("MovieLens", _packed("ratings.dat"), _packed("movies.dat"), read_movielens),
-    Layout("tables", _tables("interactions"), _tables("items"), read_table),
+    Layout("RecBole", _packed("{name}.inter"), _packed("{name}.item"), read_recbole, recbole),
+    Layout("MovieLens", _packed("ratings.dat"), _packed("movies.dat"), read_movielens, movielens),
+    Layout("tables", _tables("interactions"), _tables("items"), read_table, table),
     Layout(
         "Amazon 2023",
         _packed("{name}.jsonl", "{name}.csv"),
         _packed("meta_{name}.jsonl"),
         read_amazon_2023,
+        amazon_2023,
     ),
     # 2014 and 2018 name their files alike and differ in how metadata are written.
-    Layout("Amazon 2018", _AMAZON_REVIEWS, _AMAZON_METADATA, read_amazon_2018, is_json_object),
+    Layout(
+        "Amazon 2018",
+        _AMAZON_REVIEWS,
+        _AMAZON_METADATA,
+        read_amazon_2018,
+        amazon_2018,
+        is_json_object,
+    ),
     Layout(
         "Amazon 2014",
         _AMAZON_REVIEWS,
         _AMAZON_METADATA,
         read_amazon_2014,
+        amazon_2014,
         lambda items_file: not is_json_object(items_file),
     ),
 )

@@ -24,14 +24,13 @@ import polars as pl
 from rich.console import Console
 from rich.progress import Progress
 
-from idp_tf.errors import DataError, MissingDataError, RowError
+from idp_tf.data.readers.bad_rows import LINE as LINE
+from idp_tf.data.readers.bad_rows import REFUSED, VALUE, BadRows
+from idp_tf.errors import DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
 
 BLOCK_BYTES = 16 * 2**20
-LINE = "line"
-"""The column that holds a row's line number, the first line of a file being 1."""
-
 _LOG_EVERY_SECONDS = 10.0
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -45,7 +44,8 @@ class SourceFile:
     """A file that a domain was read from.
 
     Args:
-        name: The file's name, without its folder, so that records don't depend on the machine.
+        name: The file's name, without its folder, so that records don't depend on the machine; of
+            one shard among several, also what tells it from the others.
         size: Its size in bytes, as it lies on the disk.
         sha256: The checksum of those bytes.
     """
@@ -55,8 +55,12 @@ class SourceFile:
     sha256: str
 
     @classmethod
-    def of(cls, file: Path) -> SourceFile:
+    def of(cls, file: Path, name: str | None = None) -> SourceFile:
         """Reads size and checksum of a file.
+
+        Args:
+            file: The file.
+            name: Its name in records; by default that without its folder.
 
         Raises:
             MissingDataError: if it is not there.
@@ -64,7 +68,7 @@ class SourceFile:
         require_file(file)
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(file.name, file.stat().st_size, digest)
+        return cls(name or file.name, file.stat().st_size, digest)
 
     def as_dict(self) -> dict[str, str | int]:
         """Name, size and checksum, for the manifest."""
@@ -87,31 +91,45 @@ class Block:
     data: bytes
     encoding: str = "utf-8"
 
-    def lines(self) -> pl.DataFrame:
+    def lines(self, bad: BadRows = REFUSED) -> pl.DataFrame:
         """The lines that hold something.
+
+        Args:
+            bad: What becomes of lines that are not in the encoding.
 
         Returns:
             Columns ``text`` (str) and ``line`` (uint32).
 
         Raises:
-            RowError: if the bytes are not in the encoding.
+            RowError: if the bytes are not in the encoding, and such lines are refused.
         """
         try:
             text = self.data.decode(self.encoding)
-        except UnicodeDecodeError as error:
-            raise RowError(
-                file=self.file,
-                line=self.first_line + self.data.count(b"\n", 0, error.start),
-                field="(row)",
-                value=self.data[error.start : error.end],
-                expected=f"text in {self.encoding}",
-                remedy=f"convert the file to {self.encoding}",
-            ) from error
+        except UnicodeDecodeError:
+            text = self._decodable(bad)
         lines = pl.Series("text", [text]).str.split("\n").explode()
         if b"\r" in self.data:
             lines = lines.str.strip_suffix("\r")
         frame = lines.to_frame().with_row_index(LINE, offset=self.first_line)
         return frame.filter(pl.col("text") != "").select("text", LINE)
+
+    def _decodable(self, bad: BadRows) -> str:
+        """The text, lines that are not in the encoding left empty; line by line, as it is rare."""
+        kept, wrong = [], []
+        for line, data in enumerate(self.data.split(b"\n"), start=self.first_line):
+            try:
+                kept.append(data.decode(self.encoding))
+            except UnicodeDecodeError as error:
+                kept.append("")
+                wrong.append((line, str(data[error.start : error.end])))
+        bad.found(
+            pl.DataFrame(wrong, [LINE, VALUE], orient="row"),
+            file=self.file,
+            field="(row)",
+            expected=f"text in {self.encoding}",
+            remedy=f"convert the file to {self.encoding}",
+        )
+        return "\n".join(kept)
 
 
 def require_file(file: Path) -> None:
@@ -166,7 +184,13 @@ def first_line(file: Path, encoding: str = "utf-8") -> str:
     return ""
 
 
-def split_fields(lines: pl.DataFrame, separator: str, names: list[str], file: Path) -> pl.DataFrame:
+def split_fields(
+    lines: pl.DataFrame,
+    separator: str,
+    names: list[str],
+    file: Path,
+    bad: BadRows = REFUSED,
+) -> pl.DataFrame:
     """Splits lines that have no quoting into columns.
 
     Args:
@@ -174,41 +198,53 @@ def split_fields(lines: pl.DataFrame, separator: str, names: list[str], file: Pa
         separator: Stands between two fields.
         names: All fields in their order.
         file: For the error.
+        bad: What becomes of lines with more or fewer fields.
 
     Returns:
         One string column for each name, and ``line``.
 
     Raises:
-        RowError: if a line has more or fewer fields.
+        RowError: if a line has more or fewer fields, and such lines are refused.
     """
-    separators = pl.col("text").str.count_matches(separator, literal=True)
-    wrong = lines.filter(separators != len(names) - 1)
-    refuse_rows(wrong, separator, names, file)
+    whole = pl.col("text").str.count_matches(separator, literal=True) == len(names) - 1
+    refuse_rows(lines.filter(~whole), separator, names, file, bad)
+    lines = lines.filter(whole)
     fields = lines["text"].str.split_exact(separator, len(names) - 1).struct.unnest()
     fields.columns = names
     return fields.with_columns(lines[LINE])
 
 
-def refuse_rows(wrong: pl.DataFrame, separator: str, names: list[str], file: Path) -> None:
-    """Refuses the first of the lines that have more or fewer fields, if there are any.
+def refuse_rows(
+    wrong: pl.DataFrame,
+    separator: str,
+    names: list[str],
+    file: Path,
+    bad: BadRows = REFUSED,
+) -> None:
+    """Gives the lines that have more or fewer fields, if there are any, to ``bad``.
 
     Args:
         wrong: Columns ``text`` and ``line``.
         separator: Stands between two fields.
         names: All fields in their order.
         file: For the error.
+        bad: What becomes of them.
 
     Raises:
-        RowError: at the first of them.
+        RowError: at the first of them, if they are refused.
     """
-    if wrong.height:
-        raise RowError(
-            file=file,
-            line=wrong[LINE][0],
-            field="(row)",
-            value=shortened(wrong["text"][0]),
-            expected=f"{len(names)} fields ({', '.join(names)}) with {separator!r} between them",
-        )
+    bad.found(
+        shortened_rows(wrong),
+        file=file,
+        field="(row)",
+        expected=f"{len(names)} fields ({', '.join(names)}) with {separator!r} between them",
+    )
+
+
+def shortened_rows(lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines (``text``, ``line``) as ``BadRows.found`` takes them."""
+    values = [shortened(text) for text in lines["text"]]
+    return lines.select(LINE, pl.Series(VALUE, values, dtype=pl.String))
 
 
 def shortened(value: str, width: int = 80) -> str:

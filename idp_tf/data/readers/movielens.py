@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from idp_tf.data.readers.delimited import delimited_interactions
-from idp_tf.data.readers.files import LINE, read_blocks, shortened
+from idp_tf.data.readers.files import read_blocks, shortened_rows
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
@@ -17,7 +17,6 @@ from idp_tf.data.readers.raw import (
     checked_items,
 )
 from idp_tf.data.schema import COLUMNS
-from idp_tf.errors import RowError
 
 SEPARATOR = "::"
 _RATING_COLUMNS = [COLUMNS.user_id, COLUMNS.item_id, "rating", COLUMNS.timestamp]
@@ -54,27 +53,31 @@ def read_movielens(
     Source:
         https://files.grouplens.org/datasets/movielens/ml-1m-README.txt
     """
-    interactions = delimited_interactions(interactions_file, SEPARATOR, _RATING_COLUMNS)
     return assemble(
-        name, interactions, _movies(items_file), (interactions_file, items_file), options
+        name,
+        interactions(interactions_file, options),
+        items(items_file, options),
+        ([interactions_file], [items_file]),
+        options,
     )
 
 
-def _movies(file: Path) -> Iterator[pl.DataFrame]:
-    encoding = _encoding(file)
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """``ratings.dat``, block by block."""
+    return delimited_interactions(file, SEPARATOR, _RATING_COLUMNS, bad=options.bad_rows)
+
+
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """``movies.dat``, block by block."""
+    encoding, bad = _encoding(file), options.bad_rows
     for block in read_blocks(file, encoding):
-        lines = block.lines()
+        lines = block.lines(bad)
         rows = lines["text"].str.extract_groups(_MOVIE).struct.unnest().with_columns(lines)
         wrong = rows.filter(pl.col("genres").is_null())
-        if wrong.height:
-            raise RowError(
-                file=file,
-                line=wrong[LINE][0],
-                field="(row)",
-                value=shortened(wrong["text"][0]),
-                expected="MovieID::Title::Genres",
-            )
-        yield checked_items(rows, file)
+        bad.found(
+            shortened_rows(wrong), file=file, field="(row)", expected="MovieID::Title::Genres"
+        )
+        yield checked_items(rows.filter(pl.col("genres").is_not_null()), file, bad)
 
 
 def _encoding(file: Path) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+
+import polars as pl
 
 from idp_tf.data.readers.delimited import delimited_interactions, delimited_rows
 from idp_tf.data.readers.files import first_line
@@ -49,15 +52,27 @@ def read_recbole(
     Source:
         https://recbole.io/docs/user_guide/data/atomic_files.html
     """
-    wanted = [COLUMNS.user_id, COLUMNS.item_id, COLUMNS.timestamp]
-    names = _field_names(interactions_file, wanted)
-    interactions = delimited_interactions(interactions_file, SEPARATOR, names, header=True)
-    names = _with_title(_field_names(items_file, [COLUMNS.item_id]), items_file)
-    items = (
-        checked_items(rows, items_file)
-        for rows in delimited_rows(items_file, SEPARATOR, names, header=True)
+    return assemble(
+        name,
+        interactions(interactions_file, options),
+        items(items_file, options),
+        ([interactions_file], [items_file]),
+        options,
     )
-    return assemble(name, interactions, items, (interactions_file, items_file), options)
+
+
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """An ``.inter`` file, block by block; see ``read_recbole``."""
+    names = _field_names(file, [COLUMNS.user_id, COLUMNS.item_id, COLUMNS.timestamp])
+    return delimited_interactions(file, SEPARATOR, names, header=True, bad=options.bad_rows)
+
+
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Iterator[pl.DataFrame]:
+    """An ``.item`` file, block by block."""
+    names = _with_title(_field_names(file, [COLUMNS.item_id]), file)
+    bad = options.bad_rows
+    blocks = delimited_rows(file, SEPARATOR, names, header=True, bad=bad)
+    return (checked_items(rows, file, bad) for rows in blocks)
 
 
 def _field_names(file: Path, wanted: list[str]) -> list[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from idp_tf.data.readers.files import LINE, read_blocks, refuse_rows, require_file
+from idp_tf.data.readers.bad_rows import REFUSED, BadRows
+from idp_tf.data.readers.files import LINE, Block, read_blocks, refuse_rows, require_file
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
@@ -52,13 +54,26 @@ def read_table(
         DataError: for a file that is no such table, repeated or unknown items.
         EmptyDomainError: if there are no rows.
     """
-    names = _column_names(options.columns)
-    rows = _read_columns(interactions_file, names, _OURS[:3])
-    interactions = checked_interactions(rows, interactions_file)
-    items = checked_items(
-        _read_columns(items_file, names, (COLUMNS.item_id, COLUMNS.title)), items_file
+    return assemble(
+        name,
+        interactions(interactions_file, options),
+        items(items_file, options),
+        ([interactions_file], [items_file]),
+        options,
     )
-    return assemble(name, [interactions], [items], (interactions_file, items_file), options)
+
+
+def interactions(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> list[pl.DataFrame]:
+    """A table of interactions, as one block; see ``read_table``."""
+    rows = _read_columns(file, _column_names(options.columns), _OURS[:3], options.bad_rows)
+    return [checked_interactions(rows, file, options.bad_rows)]
+
+
+def items(file: Path, options: ReadOptions = DEFAULT_OPTIONS) -> list[pl.DataFrame]:
+    """A table of items, as one block."""
+    names, wanted = _column_names(options.columns), (COLUMNS.item_id, COLUMNS.title)
+    rows = _read_columns(file, names, wanted, options.bad_rows)
+    return [checked_items(rows, file, options.bad_rows)]
 
 
 def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
@@ -73,11 +88,13 @@ def _column_names(columns: Mapping[str, str | None]) -> dict[str, str]:
     return {ours: theirs for ours, theirs in called.items() if theirs is not None}
 
 
-def _read_columns(file: Path, names: Mapping[str, str], ours: tuple[str, ...]) -> pl.DataFrame:
+def _read_columns(
+    file: Path, names: Mapping[str, str], ours: tuple[str, ...], bad: BadRows
+) -> pl.DataFrame:
     """Reads columns as text under our names, with line numbers."""
     require_file(file)
     try:
-        table, lines = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file)
+        table, lines = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file, bad)
         wanted = {column: names[column] for column in ours if column in names}
         for column, theirs in wanted.items():
             if theirs not in table.columns:
@@ -105,17 +122,22 @@ def _read_parquet(file: Path) -> tuple[pl.DataFrame, pl.Series]:
     return table, pl.int_range(1, table.height + 1, dtype=pl.UInt32, eager=True).alias(LINE)
 
 
-def _read_csv(file: Path) -> tuple[pl.DataFrame, pl.Series]:
+def _read_csv(file: Path, bad: BadRows) -> tuple[pl.DataFrame, pl.Series]:
     """All columns as text, and the line on which each row begins."""
     whole = b"\n".join(block.data for block in read_blocks(file)).rstrip(b"\r\n")
     data = whole.lstrip(b"\r\n")
     if not data:
         raise EmptyDomainError("the file is empty", where=file)
-    table = pl.read_csv(io.BytesIO(data), infer_schema=False)
+    try:
+        table = pl.read_csv(io.BytesIO(data), infer_schema=False)
+    except pl.exceptions.PolarsError:
+        if bad is REFUSED:
+            raise
+        return _read_row_by_row(whole, file, bad)
     lines = _first_lines(table, data) + whole.count(b"\n") - data.count(b"\n")
     # What polars fills up with nulls, it fills to the last column.
     if table.to_series(-1).null_count():
-        return _whole_rows(table, lines, whole, file)
+        return _whole_rows(table, lines, whole, file, bad)
     return table, lines
 
 
@@ -130,9 +152,9 @@ def _first_lines(table: pl.DataFrame, data: bytes) -> pl.Series:
 
 
 def _whole_rows(
-    table: pl.DataFrame, lines: pl.Series, data: bytes, file: Path
+    table: pl.DataFrame, lines: pl.Series, data: bytes, file: Path, bad: BadRows
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """Leaves out blank lines, and refuses rows with too few fields.
+    """Leaves out blank lines, and gives rows with too few fields to ``bad``.
 
     The separators of a row are the commas on its lines that do not stand in its fields.
     """
@@ -143,8 +165,49 @@ def _whole_rows(
     first = text.gather(lines - 1)
     filled = first != ""
     short = filled & (separators < table.width - 1)
-    refuse_rows(pl.DataFrame([first, lines]).filter(short), ",", table.columns, file)
-    return table.filter(filled), lines.filter(filled)
+    refuse_rows(pl.DataFrame([first, lines]).filter(short), ",", table.columns, file, bad)
+    return table.filter(filled & ~short), lines.filter(filled & ~short)
+
+
+def _read_row_by_row(data: bytes, file: Path, bad: BadRows) -> tuple[pl.DataFrame, pl.Series]:
+    """The rows that have as many fields as the header; slow, for files that hold others."""
+    decoded = Block(file, 1, data).lines(bad)
+    text = "\n".join(_at_their_lines(decoded))
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header: list[str] = []
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    wrong: list[tuple[int, str]] = []
+    line = 1
+    for row in reader:
+        begun, line = line, reader.line_num + 1
+        if not row:
+            continue
+        if not header:
+            header = row
+        elif len(row) == len(header):
+            rows.append(row)
+            lines.append(begun)
+        else:
+            wrong.append((begun, ",".join(row)))
+    refuse_rows(
+        pl.DataFrame(wrong, {LINE: pl.UInt32, "text": pl.String}, orient="row"),
+        ",",
+        header,
+        file,
+        bad,
+    )
+    table = pl.DataFrame(rows, dict.fromkeys(header, pl.String), orient="row")
+    return table, pl.Series(LINE, lines, dtype=pl.UInt32)
+
+
+def _at_their_lines(decoded: pl.DataFrame) -> Iterator[str]:
+    """Lines with those that were left out as empty ones, so that numbers stay what they were."""
+    at = 1
+    for text, line in decoded.select("text", LINE).iter_rows():
+        yield from [""] * (line - at)
+        yield text
+        at = line + 1
 
 
 def _in_fields(table: pl.DataFrame, character: str) -> pl.Series:
