@@ -113,7 +113,9 @@ def _box(step: Step, x: int, y: int) -> str:
     numbers = ", ".join(str(a.id) for found in step.outputs.values() for a in found)
     detail = f"{told}; artifact {numbers}" if numbers else told
     return (
-        f'<g><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{colour}" '
+        f'<g><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" '
+        'style="fill: var(--paper, #fff)"/>'  # edges pass behind
+        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{colour}" '
         f'fill-opacity=".12" stroke="{colour}"/>'
         f'<text x="{x + 10}" y="{y + 19}" font-size="13" fill="currentColor">'
         f"{escape(step.node_id)}</text>"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from idp_tf.evaluation.ranking import Scorer
-from idp_tf.models import SequenceModel
+
+if TYPE_CHECKING:
+    from idp_tf.models import SequenceModel
 
 
 def model_scorer(model: SequenceModel, name: str) -> Scorer:

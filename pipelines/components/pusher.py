@@ -132,7 +132,7 @@ def _write(
     output = execution.outputs["pushed_model"]
     write_json(output.uri / PUSHED_FILE, content)
     output.properties.update(
-        pushed=int(not why), outcome=outcome, version=pushed.version, destination=str(destination)
+        pushed=not why, outcome=outcome, version=pushed.version, destination=str(destination)
     )
     log = _LOG.warning if why else _LOG.info
     log("%s: %s", outcome, json.dumps(content["why"], ensure_ascii=False))

@@ -10,8 +10,10 @@ from idp_tf.errors import SettingsError
 
 HOST: Final = "127.0.0.1"
 """Every process listens here, and is reached from this machine only."""
-_FRAMEWORK_HEAP, _FRAMEWORK_DIRECT, _DIRECT, _NETWORK = 64, 128, 64, 128
-_OVERHEAD, _METASPACE = 192, 256
+_FRAMEWORK_HEAP, _FRAMEWORK_DIRECT, _NETWORK, _OVERHEAD, _METASPACE = 64, 128, 128, 128, 192
+_DIRECT: Final = 384
+"""What lies between a TaskManager and its worker: gRPC sends a hundred messages, each an element
+or a MB of them, before it looks whether the worker keeps up."""
 
 
 @dataclass(frozen=True)

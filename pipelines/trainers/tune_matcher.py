@@ -52,16 +52,24 @@ def run_fn(fn_args: Any) -> None:
 
     Raises:
         SettingsError: if ``custom_config`` is wrong, or ``pretrained`` is not given.
+        MissingDataError: if there is no pre-trained model.
         DataError: if the files are not a domain's, or the pre-trained model is of other items.
     """
     config = read_config(fn_args)
     refuse_base_model(fn_args)
+    pretrained, items = _pretrained(config)
     merged = MergedDomains.of(read_domains(fn_args, config))
+    if not items.equals(item_table(merged)):
+        raise DataError(
+            f"it was trained on {items.height} items, which are not the {merged.num_items} here",
+            where=config.pretrained,
+            remedy="pre-train on the same examples",
+        )
     settings = config.settings.matcher
     if fn_args.train_steps:
         settings = settings.model_copy(update={"steps": fn_args.train_steps})
     known = find_known_items(merged, settings)
-    neighbours = find_neighbours(_pretrained(config, merged), known, settings)
+    neighbours = find_neighbours(pretrained, known, settings)
     encoder = build_text_encoder(
         settings.encoder, settings.pooling, settings.title_length, settings.kept_layers
     )
@@ -123,18 +131,12 @@ def _encode(layer: TitleVectors) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     return encode
 
 
-def _pretrained(config: TrainerConfig, merged: MergedDomains) -> Any:
+def _pretrained(config: TrainerConfig) -> Any:
+    """The model and the table of its items."""
     if config.pretrained is None:
         raise SettingsError(
             "it is not given, and neighbours are those of its items",
             where="custom_config.pretrained",
             remedy="give the serving_model_dir of the pre-training",
         )
-    model, items = load_trained(config.pretrained)
-    if not items.equals(item_table(merged)):
-        raise DataError(
-            f"it was trained on {items.height} items, which are not the {merged.num_items} here",
-            where=config.pretrained,
-            remedy="pre-train on the same examples",
-        )
-    return model
+    return load_trained(config.pretrained)

@@ -152,8 +152,17 @@ def _add_views(folder: Path, views: Mapping[str, View]) -> None:
 
 
 def _read_variables(functions: Iterable[Any]) -> list[tf.Variable]:
-    """What the functions read, each once, in the order of its first use."""
-    found = {id(variable): variable for f in functions for variable in f.graph.variables}
+    """What the functions read, each once, in the order of its first use.
+
+    A graph's own list of its variables is a set, in another order each time.
+    """
+    found: dict[int, tf.Variable] = {}
+    for function in functions:
+        handles = {id(variable.handle): variable for variable in function.graph.variables}
+        used = [handles.pop(id(tensor), None) for tensor in function.captured_inputs]
+        for variable in (*used, *handles.values()):
+            if variable is not None:
+                found.setdefault(id(variable), variable)
     return list(found.values())
 
 

@@ -94,6 +94,25 @@ def test_the_fingerprint_is_of_settings_and_weights(tmp_path: Path) -> None:
     assert len({fingerprint(version) for version in (first, *others)}) == 3
 
 
+def test_the_fingerprint_does_not_hang_on_the_order_in_which_variables_are_listed(
+    tmp_path: Path,
+) -> None:
+    def write(values: range) -> Path:
+        variables = [tf.Variable(float(value), trainable=False) for value in values]
+        signature = Signature(
+            function=lambda x: {
+                "y": x + tf.add_n([number * v for number, v in enumerate(variables)])
+            },
+            inputs=(tf.TensorSpec((None,), tf.float32, name="x"),),
+            about="Adds.",
+            row={"x": np.float32([2.5])},
+        )
+        return write_saved_model(tmp_path / "m", {"serving_default": signature}, about="A sum.")
+
+    versions = [write(range(30)), write(range(30)), write(range(29, -1, -1))]
+    assert fingerprint(versions[0]) == fingerprint(versions[1]) != fingerprint(versions[2])
+
+
 def test_the_readme_tells_how_to_ask(tmp_path: Path) -> None:
     text = (write_tiny(tmp_path / "m", seed=1) / "assets.extra/README.md").read_text()
     assert "A sum." in text and "- seed: 1" in text and "Doubles, and adds." in text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 from scipy import stats
 
@@ -21,6 +23,7 @@ from pipelines.components.evaluator.blessing import check_results
 from pipelines.components.evaluator.ranking import ScopeItems
 from pipelines.components.evaluator.results import Results
 from pipelines.components.evaluator.sums import MetricSums
+from pipelines.components.infra_validator import InfraValidatorParameters
 from pipelines.components.verdict import Check, read_failures, write_verdict
 
 ONLY_USERS: dict[str, Any] = {"differences": (), "guards": ()}
@@ -145,3 +148,18 @@ def test_a_verdict_is_an_empty_file_and_reasons(tmp_path: Path, passed: bool, ma
 def test_impossible_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         EvaluatorParameters(**parameters)
+
+
+def test_the_settings_in_the_docs_are_what_they_say() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "pipelines-judging.md").read_text()
+    told = {
+        name: settings
+        for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        for name, settings in yaml.safe_load(block).items()
+    }
+    parsed = EvaluatorParameters(**told["evaluator"])
+    assert parsed == EvaluatorParameters(values=parsed.values) and len(parsed.values) == 1
+    infra = told["infra_validator"]
+    served = infra.pop("tf_serving")
+    assert InfraValidatorParameters(**infra) == InfraValidatorParameters()
+    assert str(InfraValidatorParameters(tf_serving=served).tf_serving.base_path).startswith("/")

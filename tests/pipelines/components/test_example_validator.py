@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from domain_artifacts import finished, run, titled, write_examples, write_items
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import distance
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx_bsl.sketches import KmvSketch
 
 from idp_tf.errors import DataError
 from pipelines.artifacts import SCHEMA, Artifact
@@ -198,6 +200,19 @@ def test_thresholds(
 ) -> None:
     found = validate(tmp_path / "v", edited(good, tmp_path / "bad", change), schema, good)
     assert checks(found) == ({} if check is None else {check: severity})
+
+
+@pytest.mark.parametrize(("kept", "found"), [(101, "gone_items"), (90, "new_items")])
+def test_new_and_gone_items(
+    good: Artifact, schema: Artifact, tmp_path: Path, kept: int, found: str
+) -> None:
+    """Of 200 items as many are kept; half may be new, and a fifth gone."""
+    bad = edited(good, tmp_path / "bad", lambda domain: None)
+    sketch = KmvSketch(65_536)
+    sketch.AddValues(pa.array([*ITEMS[:kept], *(f"new {n}" for n in range(200 - kept))]))
+    (bad.uri / "item_ids.kmv").write_bytes(sketch.Serialize())
+    by_check = checks(validate(tmp_path / "v", bad, schema, good))
+    assert set(by_check) == {"gone_items", found} and set(by_check.values()) == {"WARNING"}
 
 
 def with_schema(schema: Artifact, folder: Path, change: Callable[[Any], None]) -> Artifact:

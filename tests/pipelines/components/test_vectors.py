@@ -169,6 +169,14 @@ def test_inputs_that_do_not_fit_together(world: World, tmp_path: Path) -> None:
             tmp_path / "2",
             {"inference_result": results["music"], "items": renamed},
         )
+    retitled = SOURCES["music"] | {"1-3": "another title"}
+    changed = write_items(tmp_path / "items", titled(retitled), "music")
+    with pytest.raises(DataError, match="'1-3' has another title"):
+        run(
+            IndexBuilder(),
+            tmp_path / "4",
+            {"inference_result": results["music"], "items": changed},
+        )
     with pytest.raises(SettingsError, match="only 55 source items"):
         build(world, tmp_path / "3", top_m=56)
 

@@ -1,6 +1,6 @@
 """Peak memory and time of a shuffle by user, in Arrow batches, on Beam's own runner and on Flink.
 
-    python -m benchmarks.beam_shuffle --rows 14000000 [--flink] [--folder DIR]
+    python -m pipelines.beam_shuffle --rows 14000000 [--flink] [--folder DIR]
 
 One event is a user id and an item id as text and a time, as ExampleGen reads them. Blocks of events
 are drawn by a seeded generator on the workers, cut into parts by the user's hash, grouped by part,
@@ -159,7 +159,7 @@ def measure_here(rows: int) -> dict[str, Any]:
 
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.beam_shuffle")
+    parser = argparse.ArgumentParser(prog="python -m pipelines.beam_shuffle")
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--flink", action="store_true", help="needs `make flink`")
     parser.add_argument("--folder", type=Path, help="for the cluster's logs and spilled data")
@@ -172,6 +172,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Workers import this module by its name, and so must what is pickled.
-    from benchmarks import beam_shuffle
+    from pipelines import beam_shuffle
 
     beam_shuffle.main()
