@@ -34,7 +34,12 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
         with tempfile.TemporaryDirectory() as name:
             write_log(Path(name) / "shop", scale, days=DAYS)
             rows.append(
-                run_worker("benchmarks.example_gen", {"folder": name}, threads=WORKERS, here=smoke)
+                run_worker(
+                    "benchmarks.example_gen",
+                    {"folder": name, "workers": 1 if smoke else WORKERS},
+                    threads=WORKERS,
+                    here=smoke,
+                )
             )
     small, large = rows
     growth = large["peak GiB"] / small["peak GiB"]

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from idp_tf.data.readers import (
     RawDomain,
     ReadOptions,
+    SetAside,
     files,
     list_domains,
     read_amazon_2014,
@@ -27,6 +29,7 @@ from idp_tf.data.readers import (
     read_movielens,
     read_recbole,
     read_table,
+    table,
 )
 from idp_tf.data.readers.amazon_2014 import literal_strings
 from idp_tf.errors import DataError, MissingDataError, RowError, SettingsError
@@ -233,9 +236,13 @@ def test_blank_lines_of_a_table_are_passed_over(tmp_path: Path) -> None:
 CELLS = st.lists(st.text('ab,"\n', max_size=4), min_size=1, max_size=3)
 
 
-@given(st.lists(CELLS, min_size=1, max_size=5), st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]))
+@given(
+    st.lists(CELLS, min_size=1, max_size=5),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    st.sampled_from([1, 3, 20, 2**20]),
+)
 def test_tables_are_read_as_python_reads_them(
-    tmp_path_factory: pytest.TempPathFactory, cells: list[list[str]], quoting: int
+    tmp_path_factory: pytest.TempPathFactory, cells: list[list[str]], quoting: int, block: int
 ) -> None:
     folder = tmp_path_factory.mktemp("table")
     text = io.StringIO()
@@ -243,16 +250,55 @@ def test_tables_are_read_as_python_reads_them(
     writer.writerows([f"i{number}", *row] for number, row in enumerate(cells))
     items = write(folder / "i.csv", "item_id,title,note,more\n" + text.getvalue())
     log = write(folder / "log.csv", "user_id,item_id,timestamp\nu,i0,0\n")
-    if all(len(row) == 3 for row in cells):
-        assert titles(read_table("x", log, items)) == {
-            f"i{number}": row[0] for number, row in enumerate(cells)
-        }
-        return
-    short = next(number for number, row in enumerate(cells) if len(row) < 3)
-    before = sum(1 + "".join(row).count("\n") for row in cells[:short])
-    with pytest.raises(RowError) as caught:
-        read_table("x", log, items)
-    assert caught.value.line == 2 + before
+    with mock.patch.object(files, "BLOCK_BYTES", block):
+        if all(len(row) == 3 for row in cells):
+            assert titles(read_table("x", log, items)) == {
+                f"i{number}": row[0] for number, row in enumerate(cells)
+            }
+            return
+        short = next(number for number, row in enumerate(cells) if len(row) < 3)
+        before = sum(1 + "".join(row).count("\n") for row in cells[:short])
+        with pytest.raises(RowError) as caught:
+            read_table("x", log, items)
+        assert caught.value.line == 2 + before
+
+
+@pytest.mark.parametrize("block", [1, 7, 30, 2**20])
+def test_bad_rows_of_a_table_have_their_lines_in_any_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(files, "BLOCK_BYTES", block)
+    items = write(tmp_path / "items.csv", 'item_id,title\ni,"T\n1"\nk,"T2"\n')
+    good = ['u1,i,1,"a, b"', 'u2,k,2,"c\n\nd"', "u3,i,3,"]
+    lines = [
+        "",
+        'user_id,item_id,timestamp,"no\nte"',
+        *good,
+        "u4,i",
+        "u5,i,5,e,f",
+        "",
+        "u6,k,late,",
+    ]
+    log = write(tmp_path / "log.csv", "\n".join([*lines, "u7,k,7,g"]) + "\n")
+    aside = SetAside()
+    domain = read_table("x", log, items, ReadOptions(bad_rows=aside))
+    assert rows(domain) == [("u1", "i", 1.0), ("u2", "k", 2.0), ("u3", "i", 3.0), ("u7", "k", 7.0)]
+    assert {row.line for row in aside.rows} == {9, 10, 12}
+    assert titles(domain) == {"i": "T\n1", "k": "T2"}
+
+
+def test_parquet_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_PARQUET_ROWS", 2)
+    items = write(tmp_path / "items.csv", "item_id,title\ni,T\n")
+    users = [f"u{n}" for n in range(5)]
+    frame = pl.DataFrame({"user_id": users, "item_id": ["i"] * 5, "timestamp": [*range(5)]})
+    frame.write_parquet(tmp_path / "log.parquet")
+    domain = read_table("x", tmp_path / "log.parquet", items)
+    assert rows(domain) == [(user, "i", float(n)) for n, user in enumerate(users)]
+    users[3] = ""
+    frame.with_columns(pl.Series("user_id", users)).write_parquet(tmp_path / "log.parquet")
+    with pytest.raises(RowError, match="line 4: field 'user_id'"):
+        read_table("x", tmp_path / "log.parquet", items)
 
 
 def test_tables_are_detected(tmp_path: Path) -> None:

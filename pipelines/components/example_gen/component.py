@@ -18,8 +18,6 @@ from idp_tf.data.readers.shards import Shards, find_shards
 from idp_tf.data.sequences import LEAVE_OUT_TRAIN
 from idp_tf.data.store import MANIFEST as MANIFEST_FILE
 from pipelines.artifacts import EXAMPLES, ITEMS, MANIFEST
-from pipelines.beam_memory import available_memory
-from pipelines.beam_options import build_options
 from pipelines.component import Component, Execution
 from pipelines.components.example_gen.digests import digests_of
 from pipelines.components.example_gen.parameters import ExampleGenParameters
@@ -55,7 +53,7 @@ class ExampleGen(Component[ExampleGenParameters]):
 
     Raises:
         MissingDataError: if there is no such file, folder or column.
-        SettingsError: if a parameter cannot be used.
+        SettingsError: if a parameter cannot be used, or workers would run out of memory.
         DataError: if a file is broken, too much is bad, items are repeated or unknown and that is
             not allowed, or one bucket does not fit into memory.
         EmptyDomainError: if nothing is left.
@@ -83,17 +81,10 @@ class ExampleGen(Component[ExampleGenParameters]):
 
     def execute(self, execution: Execution[ExampleGenParameters]) -> None:
         """Runs the steps, and puts what they made into the outputs."""
-        from pipelines.components.example_gen.steps import BYTES_PER_ROW, Steps
+        from pipelines.components.example_gen.steps import Steps
 
         parameters = execution.parameters
-        workers = _workers(execution.beam_args)
-        steps = Steps(
-            parameters,
-            _shards(parameters),
-            execution.work,
-            execution.beam_args,
-            most_rows=available_memory() // workers // BYTES_PER_ROW,
-        )
+        steps = Steps(parameters, _shards(parameters), execution.work, execution.beam_args)
         read = steps.read()
         items, blocks, repeated, unknown = steps.code_items(read)
         users = steps.code_users(read, blocks)
@@ -141,12 +132,6 @@ def _shards(parameters: ExampleGenParameters) -> Shards:
 
 def _by_name(files: Sequence[Path], digests: Mapping[Path, str]) -> dict[str, str]:
     return {known_as(file, files): digests[file] for file in files}
-
-
-def _workers(beam_args: Sequence[str]) -> int:
-    from apache_beam.options.pipeline_options import DirectOptions
-
-    return max(1, build_options(beam_args).view_as(DirectOptions).direct_num_workers)
 
 
 def _first_filters(found: Mapping[str, int], rows: int, listed: int) -> list[FilterRecord]:

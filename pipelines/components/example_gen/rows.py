@@ -18,11 +18,14 @@ import pyarrow.compute as pc
 
 from idp_tf.data.filters import Interactions, first_of_repeated
 from idp_tf.errors import DataError
+from pipelines.beam_memory import available_memory
 from pipelines.components.example_gen.arrow_files import read_part, split, write_parts
 from pipelines.components.example_gen.ids import NOTHING, Coded
 from pipelines.components.example_gen.reading import block_file
 from pipelines.components.example_gen.tasks import Stats, Task
 
+BYTES_PER_ROW: Final = 500
+"""What a worker holds at most for each interaction of a bucket; measured."""
 ROWS: Final = "rows.arrow"
 COUNTS: Final = "counts.arrow"
 
@@ -57,19 +60,20 @@ class GatherBucket(Task):
     Args:
         minima: The least interactions of a user, in each of the filters that follow.
         item_offsets: The code of the first item of each range.
-        most_rows: More rows than this cannot be held.
+        workers: How many workers share a machine's memory.
     """
 
     minima: tuple[int, ...] = ()
     item_offsets: tuple[int, ...] = ()
-    most_rows: int = 0
+    workers: int = 1
 
     def make(self, folder: Path) -> Stats:
         """Reads the bucket's part of each block, and writes the bucket."""
         parts = [read_part(Path(source) / ROWS, self.number) for source in self.sources]
         total = sum(part.num_rows for part in parts)
-        if total > self.most_rows:
-            raise _too_large(total, self.most_rows)
+        most = available_memory() // self.workers // BYTES_PER_ROW
+        if total > most:
+            raise _too_large(total, most)
         rows = as_interactions(pa.Table.from_batches(parts))
         kept = rows.take(first_of_repeated(rows))
         stats = write_bucket(kept, folder, self.minima, self.item_offsets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from idp_tf.data.readers.raw import (
     unknown_item,
 )
 from idp_tf.data.readers.shards import Shards
-from idp_tf.errors import DataError
+from idp_tf.errors import DataError, SettingsError
+from pipelines.beam_memory import WARN_ABOVE, available_memory
+from pipelines.beam_options import build_options, runs_in_memory
 from pipelines.components.example_gen.arrow_files import borders
 from pipelines.components.example_gen.hashing import HashDomain
 from pipelines.components.example_gen.ids import Blocks, Coded, CodeItems, SortItems, SortUsers
@@ -27,6 +30,7 @@ from pipelines.components.example_gen.parameters import ExampleGenParameters
 from pipelines.components.example_gen.reading import ReadFile
 from pipelines.components.example_gen.records import WriteItems, WriteUsers
 from pipelines.components.example_gen.rows import (
+    BYTES_PER_ROW,
     CodeUsers,
     DropFromBucket,
     GatherBucket,
@@ -34,8 +38,9 @@ from pipelines.components.example_gen.rows import (
 )
 from pipelines.components.example_gen.tasks import Stats, Task, run_tasks
 
-BYTES_PER_ROW: Final = 400
-"""What a worker holds at most for each interaction of a bucket."""
+_WORKER_BYTES: Final = 2**29
+"""What a worker holds before it has any rows: Python, TensorFlow, a block of a file."""
+_log = logging.getLogger("pipelines.ExampleGen")
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,6 @@ class Steps:
         shards: The input files.
         work: Where everything lies that is no output.
         beam_args: Options for Beam.
-        most_rows: Rows of a bucket above which it is refused.
     """
 
     def __init__(
@@ -101,12 +105,12 @@ class Steps:
         shards: Shards,
         work: Path,
         beam_args: Sequence[str],
-        most_rows: int,
     ):
         self.parameters = parameters
         self.shards = shards
         self.beam_args = beam_args
-        self.most_rows = most_rows
+        self._workers = workers_of(beam_args)
+        work = work.absolute()  # workers may run elsewhere
         self._reading = work / "read"
         # The number of buckets changes no result, but what the folders of a killed run hold.
         self._work = work / f"buckets-of-{parameters.rows_per_bucket}"
@@ -119,7 +123,7 @@ class Steps:
                 str(self._reading / kind),
                 number,
                 kind="interactions" if kind == "interactions" else "items",
-                file=str(file),
+                file=str(file.absolute()),
                 known_as=known_as(file, files),
                 form=self.shards.layout.form,
                 columns=dict(self.parameters.columns),
@@ -185,6 +189,7 @@ class Steps:
         sample = [u for s in read.logs for u in s["samples"]["users"]]
         cuts = tuple(borders(sample, self._ranges(sum(s["rows"] for s in read.logs))))
         phase = str(self._work / "sort-users")
+        self._check_memory(sum(s["rows"] for s in read.logs))
         tasks = [SortUsers(phase, n, blocks=blocks, cuts=cuts) for n in range(len(cuts) + 1)]
         (ranges,) = run_tasks(tasks, beam_args=self.beam_args)
         return _coded(tasks, cuts, [s["users"] for s in ranges])
@@ -203,7 +208,7 @@ class Steps:
             buckets=len(items.folders),
             minima=self._minima(),
             item_offsets=starts,
-            most_rows=self.most_rows,
+            workers=self._workers,
         )
         total = self._sums("gather-counts", items)
         _, found, sums = run_tasks(
@@ -303,6 +308,23 @@ class Steps:
     def _ranges(self, rows: int) -> int:
         return max(1, math.ceil(rows / self.parameters.rows_per_bucket))
 
+    def _check_memory(self, rows: int) -> None:
+        """Refuses what Beam's own runner could not hold, and tells of what it could hardly."""
+        if not runs_in_memory(build_options(self.beam_args)):
+            return  # its workers have memory of their own, and look at it themselves
+        held = min(rows, self.parameters.rows_per_bucket)
+        needed = self._workers * (_WORKER_BYTES + held * BYTES_PER_ROW)
+        free = available_memory()
+        said = (
+            f"{self._workers} workers with buckets of {held} interactions need about"
+            f" {needed >> 20} MiB, and {free >> 20} MiB can be had"
+        )
+        if needed > free:
+            remedy = "set rows_per_bucket lower, or take fewer workers"
+            raise SettingsError(said, where=self.parameters.domain, remedy=remedy)
+        if needed > WARN_ABOVE * free:
+            _log.warning("ExampleGen.%s: %s", self.parameters.domain, said)
+
     def _check_bad(self, kind: str, stats: Sequence[Stats]) -> None:
         bad = sum(sum(s["bad"].values()) for s in stats)
         total = bad + sum(s["rows"] for s in stats)
@@ -340,6 +362,13 @@ class Steps:
             raise unknown_item(first["item_id"], first["place"], counts, files)
         if not sum(s["rows"] for s in blocks):
             raise only_unknown_items(self.shards.interactions)
+
+
+def workers_of(beam_args: Sequence[str]) -> int:
+    """How many workers of this machine Beam is to use."""
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    return max(1, build_options(beam_args).view_as(DirectOptions).direct_num_workers)
 
 
 def _blocks_of(found: Sequence[tuple[ReadFile, Stats]]) -> Blocks:

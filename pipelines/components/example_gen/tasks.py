@@ -36,6 +36,7 @@ Stats = dict[str, Any]
 
 _STATS: Final = "stats.json"
 _FAILED: Final = "failed.json"
+_FULL: Final = (f"[Errno {errno.ENOSPC}]", os.strerror(errno.ENOSPC))
 _log = logging.getLogger("pipelines.ExampleGen")
 
 
@@ -199,6 +200,6 @@ def _cause(phases: Sequence[Path], error: Exception) -> Exception:
                 kind = errors.DataError  # those are made of other arguments
             made: IdpError = kind(said["problem"], where=said["where"], remedy=said["remedy"])
             return made
-    if f"[Errno {errno.ENOSPC}]" in str(error):
+    if any(sign in str(error) for sign in _FULL):
         return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(phases[0]))
     return error

@@ -14,7 +14,7 @@ from raw_files import WRITERS, made_up_log, write_csv, write_tables
 
 from idp_tf.data import prepare_domain, read_domain
 from idp_tf.data.readers import ReadOptions, SetAside, find_shards, read_shards
-from idp_tf.errors import DataError
+from idp_tf.errors import DataError, SettingsError
 from pipelines.components.example_gen import ExampleGen, ExampleGenParameters
 from pipelines.components.example_gen.rows import DropFromBucket
 from pipelines.components.example_gen.tasks import Task
@@ -93,11 +93,17 @@ def test_a_broken_file_ends_the_run(tmp_path: Path) -> None:
 
 def test_too_large_a_bucket_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tables(tmp_path / "shop", made_up_log())
-    module = "pipelines.components.example_gen.component"
-    monkeypatch.setattr(f"{module}.available_memory", lambda: 400 * 20)
-    with pytest.raises(DataError, match=r"interactions are of users .*, and \d+ fit") as caught:
-        generate(tmp_path / "g", domain="shop", data=tmp_path, k_core=1)
+    package = "pipelines.components.example_gen"
+    arguments: dict[str, Any] = {"domain": "shop", "data": tmp_path, "k_core": 1}
+    monkeypatch.setattr(f"{package}.rows.available_memory", lambda: 500 * 20)
+    with pytest.raises(DataError, match=r"interactions are of users .*, and 20 fit") as caught:
+        generate(tmp_path / "g", **arguments)
     assert "rows_per_bucket" in str(caught.value)
+    monkeypatch.setattr(f"{package}.steps.available_memory", lambda: 2**29)
+    with pytest.raises(
+        SettingsError, match=r"1 workers with buckets of 19\d .* 512 MiB can be had"
+    ):
+        generate(tmp_path / "h", **arguments)
 
 
 def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
