@@ -7,19 +7,16 @@ The peak counts the process that drives it and both workers, each at its own wor
 
 from __future__ import annotations
 
-import json
-import logging
-import resource
-import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.base import BenchResult, Goal, run_worker
 from benchmarks.prepare import write_log
 
 WORKERS: Final = 2
+_WORKER: Final = "pipelines.components.example_gen.measure"
+"""By its name: rooms of one floor do not import each other."""
 DAYS: Final = 28
 MAX_GIB: Final = 6.0
 MAX_GROWTH: Final = 3.0
@@ -60,56 +57,3 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
             ),
         ],
     )
-
-
-def measure(folder: str, workers: int = WORKERS) -> dict[str, Any]:
-    """Runs ExampleGen, and tells the seconds and the peak."""
-    from pipelines.artifacts import OutputArtifact
-    from pipelines.component import Execution
-    from pipelines.components.example_gen import ExampleGen, ExampleGenParameters
-
-    logging.basicConfig(format="%(asctime)s %(message)s")
-    logging.getLogger("pipelines").setLevel(logging.INFO)
-    root, component = Path(folder), ExampleGen()
-    outputs = {
-        key: OutputArtifact(kind, root / "outputs" / key) for key, kind in component.outputs.items()
-    }
-    for output in outputs.values():
-        output.uri.mkdir(parents=True)
-    parameters = ExampleGenParameters(
-        domain="shop",
-        data=root / "shop",
-        interactions=("logs/*.csv",),
-        items=("items.csv",),
-    )
-    beam_args = [f"--direct_num_workers={workers}"]
-    beam_args += ["--direct_running_mode=multi_processing"] if workers > 1 else []
-    (root / "work").mkdir()
-    execution = Execution("ExampleGen.shop", {}, outputs, parameters, root / "work", beam_args)
-    begun = time.perf_counter()
-    component.execute(execution)
-    driver, worker = (
-        resource.getrusage(who).ru_maxrss / 2**20
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return {
-        "interactions read": execution.counters["rows read: interactions"],
-        "seconds": time.perf_counter() - begun,
-        "CPU seconds": sum(
-            usage.ru_utime + usage.ru_stime
-            for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        ),
-        "driver GiB": driver,
-        "worker GiB": worker,
-        "peak GiB": driver + workers * worker,
-        **{what: execution.counters[what] for what in ("users", "items", "interactions")},
-    }
-
-
-def main(arguments: dict[str, Any]) -> Any:
-    """The measurement, as ``run_worker`` calls it."""
-    return measure(**arguments)
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))

@@ -53,6 +53,8 @@ def _domain_nodes(settings: PipelineSettings, domain: str) -> list[Node]:
     if domain in settings.curated_schemas:
         schema_gen["curated"] = settings.curated_schemas[domain]
     statistics = Channel(f"StatisticsGen.{domain}", "statistics")
+    # Not the newest, which are those to be judged, but those that were last found good.
+    accepted = (f"ExampleValidator.{domain}", "anomalies", "accepted")
     return [
         _node(f"ExampleGen.{domain}", ExampleGen(), _example_gen(settings, domain)),
         _node(
@@ -67,7 +69,7 @@ def _domain_nodes(settings: PipelineSettings, domain: str) -> list[Node]:
             ExampleValidator(),
             settings.example_validator,
             {"statistics": [statistics], "schema": [Channel(f"SchemaGen.{domain}", "schema")]},
-            {"previous_statistics": Latest(statistics.node, statistics.output)},
+            {"previous_statistics": Latest(statistics.node, statistics.output, accepted)},
         ),
     ]
 

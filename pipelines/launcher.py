@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 from idp_tf.errors import IdpError, WorkdirError
 from idp_tf.workflow.artifacts import read_json, write_json
 from pipelines.artifacts import Artifact, OutputArtifact, digest_of
+from pipelines.beam_results import remove_leftovers
 from pipelines.cache_key import hash_of, key_of, reason_to_run
 from pipelines.component import Execution
 from pipelines.dag import Node, Pipeline
@@ -28,7 +29,7 @@ from pipelines.record import ExecutionRow, Record
 from pipelines.root import (
     output_folder,
     partial_folder,
-    remove_leftovers,
+    remove_partials,
     work_folder,
 )
 
@@ -75,7 +76,7 @@ def recover(pipeline: Pipeline, root: Path, record: Record) -> set[int]:
             finished.add(row.id)
         else:
             record.fail(row.id, "its process was killed")
-    for partial in remove_leftovers(root, [node.id for node in pipeline]):
+    for partial in remove_partials(root, [node.id for node in pipeline]):
         _log.info("removed %s, which a killed run had left", partial)
     return finished
 
@@ -257,6 +258,7 @@ def _write_journal(work: Path, number: int, execution: Execution[Any]) -> None:
     """Says what is finished; from here on nothing of it is made again."""
     outputs = {}
     for key, output in execution.outputs.items():
+        remove_leftovers(output.uri)
         fingerprint = output.fingerprint or digest_of(output.uri)
         outputs[key] = {
             **asdict(output),

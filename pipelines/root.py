@@ -42,7 +42,7 @@ def logs_folder(root: Path) -> Path:
     return root / "logs"
 
 
-def remove_leftovers(root: Path, node_ids: Sequence[str]) -> list[Path]:
+def remove_partials(root: Path, node_ids: Sequence[str]) -> list[Path]:
     """Removes half-made outputs of executions that were killed; what was removed."""
     found = [
         partial

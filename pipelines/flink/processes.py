@@ -18,7 +18,7 @@ from pipelines.flink.configuration import HOST
 _GRACE: Final = 10.0
 """Seconds that a process has to end by itself."""
 _LINES: Final = 15
-"""Of a log, what an error shows."""
+"""Of a log, what an error shows, Java's stack frames left out."""
 
 
 class Process:
@@ -51,7 +51,8 @@ class Process:
         code = self._process.poll()
         if code is None:
             return
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES:]
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if not line.startswith("\tat ")][-_LINES:]
         raise ClusterError(
             f"the {self.name} has ended with {code}; last it said\n" + "\n".join(lines),
             where=self.log,

@@ -8,6 +8,8 @@ model) and ``embeddings`` (what EmbeddingGenerator made); of ``settings`` there 
 With ``base_model``, the last blessed model of this domain, training goes on from it: its encoder,
 and its embeddings of the items that it knows; new items begin as they would without it. A base
 model of another class or shape than ``settings.model`` says is left, with a warning.
+With ``fine_tune.learning_rate_grid`` a model is trained with each rate, and the one that validates
+best is left; of equal ones that of the larger rate.
 Checkpoints are kept in ``model_run_dir``: the same call after a kill goes on at the last whole
 epoch. Leaves a recommender.
 """
@@ -15,7 +17,7 @@ epoch. Leaves a recommender.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import Domain
 from idp_tf.errors import DataError, SettingsError
 from idp_tf.models import SequenceModel, save_model
+from idp_tf.models.training import TrainingState
 from idp_tf.systems import SYSTEMS, System
 from idp_tf.transfer.fine_tune import build_target_model
 from idp_tf.workflow.trainer_modules import (
@@ -64,24 +67,8 @@ def run_fn(fn_args: Any) -> None:
     config = read_config(fn_args)
     system, settings = _system(config), config.settings
     target = _only(read_domains(fn_args, config))
-    model, known = initial_model(system, config, target, fn_args.base_model)
-    steps = TrainingBatches(
-        target.sequences,
-        target.num_items,
-        batch_size=settings.fine_tune.batch_size,
-        max_length=model.max_length,
-    ).steps_per_epoch
-    work = Path(fn_args.model_run_dir)
-    state = train_on_target(
-        model,
-        target,
-        settings.fine_tune.model_copy(update=capped(settings.fine_tune, fn_args, steps)),
-        settings,
-        settings.seed,
-        folder=work / "checkpoints",
-        name=system.slug,
-        tensorboard_dir=work / "logs",
-    )
+    trained = _train(fn_args, config, system, target)
+    model, work = trained.model, Path(fn_args.model_run_dir)
     version = export_recommender(
         model,
         target.item_ids,
@@ -89,9 +76,57 @@ def run_fn(fn_args: Any) -> None:
         titles=target.titles,
         about={"domain": target.name, "system": system.slug, "seed": settings.seed},
     )
-    told = {**asdict(state), "items": target.num_items, "items_known_before": known}
+    told = {
+        **asdict(trained.state),
+        "learning_rate": trained.learning_rate,
+        "items": target.num_items,
+        "items_known_before": trained.known,
+    }
     save_model(model, extra_folder(version, item_table(target), told) / MODEL)
     place(version, fn_args.serving_model_dir)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A training that came to its end; ``known`` items began as the base model had them."""
+
+    model: SequenceModel
+    state: TrainingState
+    learning_rate: float
+    known: int
+
+
+def _train(fn_args: Any, config: TrainerConfig, system: System, target: Domain) -> _Trained:
+    """Trains with the one learning rate, or with each of a grid, and has the best."""
+    settings = config.settings
+
+    def attempt(rate: float) -> _Trained:
+        model, known = initial_model(system, config, target, fn_args.base_model)
+        steps = TrainingBatches(
+            target.sequences,
+            target.num_items,
+            batch_size=settings.fine_tune.batch_size,
+            max_length=model.max_length,
+        ).steps_per_epoch
+        changes = {"learning_rate": rate, **capped(settings.fine_tune, fn_args, steps)}
+        place, name = Path(fn_args.model_run_dir), f"learning-rate-{rate:g}"
+        state = train_on_target(
+            model,
+            target,
+            settings.fine_tune.model_copy(update=changes),
+            settings,
+            settings.seed,
+            folder=place / "checkpoints" / name,
+            name=f"{system.slug}, {name}",
+            tensorboard_dir=place / "logs" / name,
+        )
+        return _Trained(model, state, rate, known)
+
+    rate, grid = settings.fine_tune.learning_rate, settings.fine_tune.learning_rate_grid
+    if grid:
+        values = {each: attempt(each).state.best_value for each in grid}
+        rate = max(values, key=lambda each: (values[each], each))
+    return attempt(rate)  # of a grid, this brings the best training back
 
 
 def initial_model(
@@ -163,12 +198,6 @@ def _system(config: TrainerConfig) -> System:
                 where=f"custom_config.{name}",
                 remedy="give its folder, or the system sasrec, which begins with nothing",
             )
-    if config.settings.fine_tune.learning_rate_grid:
-        raise SettingsError(
-            "one call trains one model, and no grid of them",
-            where="custom_config.settings.fine_tune.learning_rate_grid",
-            remedy="leave it empty and set learning_rate, or give hyperparameters (TFX's Tuner)",
-        )
     return system
 
 

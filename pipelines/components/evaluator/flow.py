@@ -7,12 +7,12 @@ the counts are there.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from idp_tf.errors import requires_extra
 from pipelines.beam_options import build_pipeline
+from pipelines.beam_results import read_counters
 from pipelines.components.evaluator.records import source
 from pipelines.components.evaluator.steps import (
     NAMESPACE,
@@ -30,7 +30,6 @@ from pipelines.components.evaluator.worker import Key, RankingJob, read_catalogu
 
 with requires_extra("pipelines", purpose="the component Evaluator"):
     import apache_beam as beam
-    from apache_beam.metrics.metric import MetricsFilter
 
 __all__ = ["RankingJob", "count_training", "rank_users", "read_sums"]
 
@@ -85,10 +84,7 @@ def rank_users(job: RankingJob, file: Path, beam_args: Sequence[str]) -> dict[st
     )
     result = pipeline.run()
     result.wait_until_finish()
-    found: Counter[str] = Counter()
-    for counter in result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]:
-        found[counter.key.metric.name] += int(counter.result)
-    return dict(found)
+    return read_counters(result, NAMESPACE)
 
 
 def read_sums(file: Path) -> dict[Key, MetricSums]:

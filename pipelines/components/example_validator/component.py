@@ -1,7 +1,7 @@
 """ExampleValidator: a domain's records against its schema and against the last run.
 
-Reads ``statistics`` and ``schema``, and looks up ``previous_statistics``, the last run's, if
-there are any. Writes ``anomalies``::
+Reads ``statistics`` and ``schema``, and looks up ``previous_statistics``, those that it last
+accepted (the property ``accepted`` of its output), if there are any. Writes ``anomalies``::
 
     Split-train/SchemaDiff.pb   Anomalies of tensorflow_metadata: users without held-out items
     Split-eval/SchemaDiff.pb    users, whole
@@ -111,6 +111,8 @@ class ExampleValidator(Component[ExampleValidatorParameters]):
         warnings = count(findings.findings, "WARNING")
         execution.counters.update(errors=errors, warnings=warnings)
         output.properties.update(domain=domain, errors=errors, warnings=warnings)
+        # What the next run is compared with is the last that had no error.
+        output.properties["accepted"] = not errors
         for finding in findings.findings:
             level = logging.ERROR if finding.severity == "ERROR" else logging.WARNING
             _LOG.log(level, "%s: %s", execution.node_id, finding.line())
