@@ -173,19 +173,3 @@ def test_what_decides_the_outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "digests.json").write_text("{", encoding="utf-8")
     key()
     assert len(read) == 3  # what was damaged is made again
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_same(tmp_path: Path) -> None:
-    write_tables(tmp_path / "shop", made_up_log())
-    arguments: dict[str, Any] = {
-        "domain": "shop",
-        "data": tmp_path,
-        "k_core": 3,
-        "rows_per_bucket": 60,
-    }
-    alone = generate(tmp_path / "g", **arguments)
-    beam_args = ["--direct_num_workers=2", "--direct_running_mode=multi_processing"]
-    both = generate(tmp_path / "h", beam_args=beam_args, **arguments)
-    assert both.manifest == alone.manifest and both.fingerprints == alone.fingerprints
-    assert both.users("eval") == alone.users("eval") and both.items() == alone.items()
