@@ -19,8 +19,11 @@ from idp_tf.errors import MissingDataError
 SOURCES = ("grocery", "home", "movies", "books", "electronics")
 TARGET = "office"
 SMOKE_SETTINGS = (
+    "model.embedding_dim=8",
+    "model.num_layers=1",
+    "model.max_length=10",
     "pretrain.epochs=1",
-    "matcher.min_interactions=5",
+    "matcher.min_interactions=40",
     "matcher.kept_layers=1",
     "matcher.title_length=8",
     "matcher.batch_size=16",

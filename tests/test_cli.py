@@ -182,28 +182,28 @@ class TestWorkdirOfOthers:
         ],
     )
     def test_other_settings(
-        self, pair: str, words: list[str], world: Path, tiny_bert: Path, finished: Path
+        self, pair: str, words: list[str], world: Path, tiny_bert: Path, copied: Path
     ) -> None:
-        before = (finished / "config.yaml").read_text()
-        done = invoke(*command(world, finished, tiny_bert, pair))
+        before = (copied / "config.yaml").read_text()
+        done = invoke(*command(world, copied, tiny_bert, pair))
         assert_refused(done, *words, "--rebuild", "--workdir")
-        assert (finished / "config.yaml").read_text() == before
+        assert (copied / "config.yaml").read_text() == before
 
-    def test_prepare_refuses_them_too(self, world: Path, tiny_bert: Path, finished: Path) -> None:
-        before = (finished / "config.yaml").read_text()
-        arguments = command(world, finished, tiny_bert, "matcher.steps=5")
+    def test_prepare_refuses_them_too(self, world: Path, tiny_bert: Path, copied: Path) -> None:
+        before = (copied / "config.yaml").read_text()
+        arguments = command(world, copied, tiny_bert, "matcher.steps=5")
         assert_refused(invoke("prepare", *arguments[1:]), "matcher.steps is 5")
-        assert (finished / "config.yaml").read_text() == before
+        assert (copied / "config.yaml").read_text() == before
 
-    def test_other_data(self, world: Path, tiny_bert: Path, finished: Path, tmp_path: Path) -> None:
+    def test_other_data(self, world: Path, tiny_bert: Path, copied: Path, tmp_path: Path) -> None:
         data = shutil.copytree(world, tmp_path / "data")
         with (data / TARGET / f"{TARGET}.item").open("a") as file:
             file.write("office-new\tpaper desk\n")
-        done = invoke(*command(data, finished, tiny_bert))
+        done = invoke(*command(data, copied, tiny_bert))
         assert_refused(done, "'data of office'", "files.office.item", "--rebuild")
 
-    def test_other_order_of_sources(self, world: Path, tiny_bert: Path, finished: Path) -> None:
-        arguments = command(world, finished, tiny_bert)
+    def test_other_order_of_sources(self, world: Path, tiny_bert: Path, copied: Path) -> None:
+        arguments = command(world, copied, tiny_bert)
         arguments[arguments.index(",".join(SOURCES))] = ",".join(reversed(SOURCES))
         assert_refused(invoke(*arguments), "'pre-training'", "order")
 

@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import tensorflow as tf
+from losses_in_numpy import IN_NUMPY, mean_loss
 
 from idp_tf.config import LossName
 from idp_tf.errors import SettingsError
@@ -44,57 +45,6 @@ def case():
     return hidden, batch, table
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def bpr(score, position, batch, user):
-    ids = batch["positive_ids"][user, position], batch["negative_ids"][user, position]
-    return -np.log(sigmoid(score[ids[0]] - score[ids[1]]))
-
-
-def bce(score, position, batch, user):
-    ids = batch["positive_ids"][user, position], batch["negative_ids"][user, position]
-    return -np.log(sigmoid(score[ids[0]])) - np.log(1 - sigmoid(score[ids[1]]))
-
-
-def cross_entropy(score, position, batch, user):
-    exponents = np.exp(score[1:])
-    return -np.log(exponents[batch["positive_ids"][user, position] - 1] / exponents.sum())
-
-
-def sampled_softmax(score, position, batch, user):
-    positive = batch["positive_ids"][user, position]
-    own = np.exp(score[positive]) / np.exp(batch["positive_log_q"][user, position])
-    others = [
-        np.exp(score[item]) / np.exp(log_q)
-        for item, log_q in zip(
-            batch["sampled_ids"][user], batch["sampled_log_q"][user], strict=True
-        )
-        if item != positive
-    ]
-    return -np.log(own / (own + sum(others)))
-
-
-def gbce(score, position, batch, user):
-    positive, t = batch["positive_ids"][user, position], 0.75
-    rate = min(SAMPLED / (batch["num_candidates"][user] - 1), 1)
-    power = rate * (t * (1 - 1 / rate) + 1 / rate)
-    against = [
-        np.log(1 - sigmoid(score[item])) for item in batch["sampled_ids"][user] if item != positive
-    ]
-    return -(np.log(sigmoid(score[positive]) ** power) + sum(against)) / (SAMPLED + 1)
-
-
-IN_NUMPY = {
-    "bpr": bpr,
-    "bce": bce,
-    "cross-entropy": cross_entropy,
-    "sampled-softmax": sampled_softmax,
-    "gbce": gbce,
-}
-
-
 def test_every_loss_is_tested_and_is_a_setting():
     assert set(IN_NUMPY) == set(LOSSES) == set(get_args(LossName))
 
@@ -102,13 +52,9 @@ def test_every_loss_is_tested_and_is_a_setting():
 @pytest.mark.parametrize("name", IN_NUMPY)
 def test_it_is_the_mean_over_positions_with_a_positive(name, case):
     hidden, batch, table = case
-    values = [
-        IN_NUMPY[name](table @ hidden[user, position], position, batch, user)
-        for user, position in np.argwhere(batch["positive_ids"])
-    ]
     tensors = {key: tf.constant(value) for key, value in batch.items()}
     found = build_loss(name)(tf.constant(hidden, tf.float32), tensors, Table(table))
-    np.testing.assert_allclose(found, np.mean(values), rtol=1e-5)
+    np.testing.assert_allclose(found, mean_loss(name, hidden, table, batch), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -181,7 +181,7 @@ class SequenceModel(tfrs.Model):
             )
         return self(item_ids, training=False)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def encode_users(self, item_ids: tf.Tensor) -> tf.Tensor:
         """User representations: (batch, length) int32, padded on the left -> (batch, dim).
 

@@ -92,7 +92,7 @@ class BERT4Rec(TransformerModel):
         mask = tf.cast(self.encoder.mask_vector, embeddings.dtype)
         return tf.where(masked[..., None], mask, embeddings)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def encode_users(self, item_ids: tf.Tensor) -> tf.Tensor:
         """User representations: (batch, length) int32, padded on the left -> (batch, dim).
 

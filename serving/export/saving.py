@@ -91,7 +91,7 @@ def write_saved_model(
     base = Path(base_path)
     concrete = {
         key: tf.function(
-            signature.function, input_signature=list(signature.inputs)
+            signature.function, input_signature=list(signature.inputs), autograph=False
         ).get_concrete_function()
         for key, signature in signatures.items()
     }

@@ -4,135 +4,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
+from every_model import (
+    DIM,
+    LENGTH,
+    MAKERS,
+    NUM_ITEMS,
+    make_bert4rec,
+    make_gru4rec,
+    make_peterrec,
+    make_sasrec,
+    parts,
+)
 from exported import in_process, served
+from losses_in_numpy import mean_loss
 
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.schema import IdMap
 from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError, WorkdirError
-from idp_tf.layers import (
-    IdItems,
-    ItemEmbedding,
-    JoinedItems,
-    MoEAdaptor,
-    SummedItems,
-    TitleItems,
-)
-from idp_tf.losses import LOSSES
-from idp_tf.models import (
-    DACDR,
-    FDSA,
-    BERT4Rec,
-    DACDRPretraining,
-    GRU4Rec,
-    PeterRec,
-    ProfiledSASRec,
-    SASRec,
-    UniSRec,
-    UniSRecPretraining,
-    load_model,
-    save_model,
-)
+from idp_tf.layers import IdItems, ItemEmbedding
+from idp_tf.losses import LOSSES, build_loss
+from idp_tf.models import UniSRecPretraining, load_model, save_model
 from idp_tf.optimizers import LazyAdam
 from serving.export import export_recommender
 
-NUM_ITEMS, DIM, LENGTH, USERS = 20, 8, 6, 40
-SMALL = {"embedding_dim": DIM, "max_length": LENGTH, "num_layers": 1}
-TITLES = np.random.default_rng(0).normal(size=(NUM_ITEMS + 1, 12)).astype(np.float32)
-TITLES[0] = 0
-
-
-def make_sasrec(**options):
-    return SASRec(NUM_ITEMS, **{**SMALL, **options})
-
-
-def parts(seed=0, embedding_dim=DIM, **options):
-    return (
-        IdItems(NUM_ITEMS, embedding_dim, seed=2 * seed),
-        TitleItems(TITLES, embedding_dim, seed=2 * seed + 1),
-    )
-
-
-def make_sasrec_of_titles(**options):
-    return make_sasrec(items=parts(**options)[1], **options)
-
-
-def make_sasrec_of_both(**options):
-    return make_sasrec(items=SummedItems(*parts(**options)), **options)
-
-
-def make_fdsa(**options):
-    return FDSA(NUM_ITEMS, items=JoinedItems(*parts(**options)), **{**SMALL, **options})
-
-
-def make_profiled_sasrec(embedding_dim=DIM, **options):
-    """Two parts, that together are as wide as the others."""
-    half = {**options, "embedding_dim": embedding_dim // 2}
-    items = JoinedItems(*parts(**half))
-    return ProfiledSASRec(NUM_ITEMS, items=items, **{**SMALL, "title_weight": 1.0, **half})
-
-
-def make_dacdr(model_class=DACDR, embedding_dim=DIM, **options):
-    """Two parts, that together are as wide as the others."""
-    shape = {**options, "embedding_dim": embedding_dim // 2}
-    items = JoinedItems(*parts(**shape))
-    return model_class(NUM_ITEMS, items=items, **{**SMALL, **shape})
-
-
-def make_dacdr_pretraining(**options):
-    return make_dacdr(DACDRPretraining, item_offsets=(0, 8, NUM_ITEMS), **options)
-
-
-def make_peterrec(**options):
-    """As if its patches had learned: at the start no gradient passes their zeros."""
-    model = PeterRec(NUM_ITEMS, patch_width=4, **{**SMALL, **options})
-    rng = np.random.default_rng(0)
-    for weight in model.encoder.trainable_weights:
-        weight.assign_add(rng.normal(scale=0.1, size=weight.shape))
-    return model
-
-
-def make_gru4rec(**options):
-    return GRU4Rec(NUM_ITEMS, **{**SMALL, **options})
-
-
-def make_bert4rec(**options):
-    return BERT4Rec(NUM_ITEMS, **{**SMALL, "mask_rate": 0.3, **options})
-
-
-def make_unisrec_text(**options):
-    return UniSRec(NUM_ITEMS, items=adapted(**options), **{**SMALL, **options})
-
-
-def make_unisrec_pretraining(**options):
-    return UniSRecPretraining(NUM_ITEMS, items=adapted(**options), **{**SMALL, **options})
-
-
-def make_unisrec_id_text(**options):
-    items = SummedItems(parts(**options)[0], adapted(**options))
-    return UniSRec(NUM_ITEMS, items=items, **{**SMALL, **options})
-
-
-def adapted(seed=0, embedding_dim=DIM, dropout=0.2, **options):
-    adaptor = MoEAdaptor(embedding_dim, num_experts=2, dropout=dropout, seed=seed)
-    return TitleItems(TITLES, embedding_dim, adaptor)
-
-
-MAKERS = [
-    make_sasrec,
-    make_sasrec_of_titles,
-    make_sasrec_of_both,
-    make_fdsa,
-    make_profiled_sasrec,
-    make_dacdr,
-    make_dacdr_pretraining,
-    make_peterrec,
-    make_gru4rec,
-    make_bert4rec,
-    make_unisrec_text,
-    make_unisrec_id_text,
-    make_unisrec_pretraining,
-]
+USERS = 40
 
 
 @pytest.fixture(params=MAKERS, scope="module")
@@ -157,6 +53,17 @@ def batch():
     ids = rng.integers(1, NUM_ITEMS + 1, (3, 16, LENGTH), dtype=np.int32)
     ids[:, :5, :3] = 0
     return dict(zip(("item_ids", "positive_ids", "negative_ids"), ids, strict=True))
+
+
+@pytest.fixture(scope="module")
+def batch_for_any_loss(batch):
+    rng = np.random.default_rng(1)
+    return batch | {
+        "sampled_ids": rng.integers(1, NUM_ITEMS + 1, (16, 7), dtype=np.int32),
+        "num_candidates": rng.integers(8, NUM_ITEMS + 1, 16),
+        "sampled_log_q": np.log(rng.uniform(0.1, 1, (16, 7))).astype(np.float32),
+        "positive_log_q": np.log(rng.uniform(0.1, 1, (16, LENGTH))).astype(np.float32),
+    }
 
 
 def test_shapes(model, history):
@@ -211,12 +118,6 @@ def test_order_matters(model, history):
     assert np.abs(model.encode_users(history) - model.encode_users(history[:, ::-1])).max() > 1e-4
 
 
-def bpr(hidden, table, positive_ids, negative_ids):
-    positive = (hidden * table[positive_ids]).sum(-1)
-    negative = (hidden * table[negative_ids]).sum(-1)
-    return np.log1p(np.exp(negative - positive))[positive_ids != 0].mean()
-
-
 def in_batch_contrastive(hidden, table, positive_ids):
     """Scores are cosines over 0.07 here; another user's next item is a negative, if another."""
     users, places = np.nonzero(positive_ids)
@@ -228,7 +129,11 @@ def in_batch_contrastive(hidden, table, positive_ids):
     return (np.log(totals) - np.diag(scores)).mean()
 
 
-def test_loss_equals_numpy(model, batch):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_equals_numpy(model, batch_for_any_loss, loss, monkeypatch):
+    batch = batch_for_any_loss
+    if not has_a_loss_of_its_own(model):
+        monkeypatch.setattr(model, "item_loss", build_loss(loss))
     hidden, used = model.training_outputs(batch, training=False)
     assert hidden.shape == (*batch["positive_ids"].shape, DIM)
     hidden, table = hidden.numpy(), model.item_vectors().numpy()
@@ -236,7 +141,7 @@ def test_loss_equals_numpy(model, batch):
     wanted = (
         in_batch_contrastive(hidden, table, positive_ids)
         if has_a_loss_of_its_own(model)
-        else bpr(hidden, table, positive_ids, batch["negative_ids"])
+        else mean_loss(loss, hidden, table, batch | {"positive_ids": positive_ids})
     )
     np.testing.assert_allclose(model.compute_loss(batch), wanted, rtol=1e-5)
 
@@ -246,8 +151,31 @@ def has_a_loss_of_its_own(model):
     return isinstance(model, UniSRecPretraining)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-def test_fit_learns_by_every_loss(make_model, loss):
+def compiled(model, rate, at_once=1):
+    """As ``train`` compiles; variables that appear in the first step would have it traced twice."""
+    model.compile(optimizer=LazyAdam(rate), steps_per_execution=at_once)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+# A loss sees of a model its outputs, and vectors of items: of one item a position, of some a user,
+# or of all. So every model is trained by one loss of each kind, and one that hides nothing and one
+# that masks by the others; what a loss is of, test_every_loss_equals_numpy tells for all.
+OF_EACH_KIND = ("bpr", "sampled-softmax", "cross-entropy")
+
+
+@pytest.mark.parametrize("loss", OF_EACH_KIND)
+def test_fit_learns_by_every_kind_of_loss(make_model, loss):
+    assert_fit_learns(make_model, loss)
+
+
+@pytest.mark.parametrize("loss", sorted({*LOSSES} - {*OF_EACH_KIND}))
+@pytest.mark.parametrize("maker", [make_sasrec, make_bert4rec])
+def test_fit_learns_by_every_other_loss(maker, loss):
+    assert_fit_learns(maker, loss)
+
+
+def assert_fit_learns(make_model, loss):
     """Each item is followed by the next one; at the end that is among the best."""
     values = 1 + (np.arange(USERS)[:, None] + np.arange(LENGTH + 3)) % NUM_ITEMS
     sequences = Sequences(
@@ -266,7 +194,7 @@ def test_fit_learns_by_every_loss(make_model, loss):
         negatives=model.item_loss.negatives,
         num_negatives=8,
     )
-    model.compile(optimizer=LazyAdam(5e-3), steps_per_execution=10)
+    compiled(model, 5e-3, at_once=10)
     history = model.fit(batches.dataset(), steps_per_epoch=10, epochs=15, verbose=0).history
     assert history[loss][-1] < 0.8 * history[loss][0]
     if loss == "gbce" and not model.causal:
@@ -297,8 +225,7 @@ def test_gradients_reach_every_weight(model, batch):
 def test_several_steps_in_one_call_are_the_same_steps_traced_once(make_model, batch):
     models, traced = [make_model(seed=1), make_model(seed=1)], []
     for model, at_once in zip(models, (1, 3), strict=True):
-        model.compile(optimizer=LazyAdam(1e-2), steps_per_execution=at_once)
-        model.optimizer.build(model.trainable_variables)
+        compiled(model, 1e-2, at_once)
         compute_loss = model.compute_loss
         model.compute_loss = lambda *a, f=compute_loss, **k: traced.append(0) or f(*a, **k)
         stream = tf.data.Dataset.from_tensors(batch).repeat()
@@ -346,7 +273,7 @@ def test_mixed_precision(make_model, model, history, batch):
         # bfloat16 has 8 bits: three in a thousand, some operations long.
         wanted = model.encode_users(history).numpy()
         np.testing.assert_allclose(users, wanted, atol=0.03 * np.abs(wanted).max())
-        mixed.compile(optimizer=LazyAdam(1e-2))
+        compiled(mixed, 1e-2)
         before = [variable.numpy() for variable in mixed.trainable_variables]
         losses = mixed.fit(tf.data.Dataset.from_tensors(batch), verbose=0).history["loss"]
     finally:

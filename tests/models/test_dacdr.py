@@ -245,6 +245,8 @@ def toy_pretraining(adversarial_weight):
     ids = [1 + domains * TOY_ITEMS + x for x in (rings[:, :-1], rings[:, 1:], negatives)]
     batch = dict(zip(BATCH, (x.astype(np.int32) for x in ids), strict=True))
     model.compile(optimizer=LazyAdam(1e-2), steps_per_execution=20)
+    # Variables that appear in the first step would have it traced twice.
+    model.optimizer.build(model.trainable_variables)
     stream = tf.data.Dataset.from_tensors(batch).repeat()
     history = model.fit(stream, steps_per_epoch=100, epochs=3, verbose=0).history
     assert history["bpr"][-1] < 0.1

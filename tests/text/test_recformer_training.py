@@ -329,15 +329,19 @@ def test_fine_tuning_lowers_its_loss(tiny_bert, tmp_path):
     assert np.mean(losses[10:]) < np.mean(losses[6:8])
 
 
-@pytest.mark.parametrize("epoch", [0, 1, 3, 5])
-def test_resumed_fine_tuning_equals_an_undisturbed_one(tiny_bert, tuned, tmp_path, epoch):
+def test_fine_tuning_killed_again_and_again_equals_an_undisturbed_one(tiny_bert, tuned, tmp_path):
+    """Before anything is kept, within stage 1, where stage 2 begins, and in the last epoch."""
     expected, undisturbed, whole, _ = tuned
-    with pytest.raises(KeyboardInterrupt):
-        fine_tune(tiny_bert, tmp_path, Validation(VALUES, killed_at=epoch))
-    rest = Validation(VALUES[epoch:])
-    recformer, state = fine_tune(tiny_bert, tmp_path, rest)
+    users = []
+    for epoch in (0, 1, 3, 5):
+        life = Validation(VALUES[len(users) :], killed_at=epoch - len(users))
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(tiny_bert, tmp_path, life)
+        users += life.users
+    last = Validation(VALUES[len(users) :])
+    recformer, state = fine_tune(tiny_bert, tmp_path, last)
     assert_same_run(recformer, state, expected, undisturbed)
-    assert_equal(rest.users, whole.users[epoch:])
+    assert_equal(users + last.users, whole.users)
 
 
 def assert_same_run(recformer, state, expected, undisturbed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,11 @@ def made(workdir: Path, slug: str) -> Any:
 
 
 @pytest.mark.parametrize("slug", EXPORTED)
-def test_each_model_can_be_exported(workdir: Path, slug: str) -> None:
+def test_each_model_can_be_exported(
+    workdir: Path, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The forms with ScaNN know nothing of the system, and would double the time.
+    monkeypatch.setattr("idp_tf.workflow.export_versions.MIN_VECTORS", 1 + 2 * NUM_ITEMS)
     done = invoke("export", "--workdir", workdir, "--system", slug)
     assert done.code == 0, done.err
     versions = workdir / "export" / "recommender"
@@ -193,12 +198,15 @@ class TestInnerDomain:
             np.testing.assert_allclose(embedding, blend, atol=1e-5)
 
     def test_a_run_may_have_nothing_else(
-        self, world: Path, tmp_path: Path, tiny_bert: Path
+        self, world: Path, workdir: Path, tmp_path: Path, tiny_bert: Path
     ) -> None:
-        """It is reported by the cold protocols alone, and is what is exported."""
+        """It needs no other, is reported by the cold protocols alone, and is what is exported."""
+        for made in ("data", f"target/{TARGET}/inner"):
+            shutil.copytree(workdir / made, tmp_path / "w" / made)
         done = invoke(*command(world, tmp_path / "w", tiny_bert, f"systems=[{IDP_INNER}]"))
         assert done.code == 0, done.err
         report = json.loads((tmp_path / "w" / "report.json").read_text(encoding="utf-8"))
+        assert not {"pretrain", "matcher", "bases"} & {p.name for p in (tmp_path / "w").iterdir()}
         assert {row["protocol"] for row in report["results"]} == {"sampled-10-cold", "full-cold"}
         assert list(report["curves"]) == [f"{TARGET}: {IDP_INNER}, seed 0"]
         versions = tmp_path / "w" / "export" / "recommender"

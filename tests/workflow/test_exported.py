@@ -75,9 +75,9 @@ def test_the_system_that_is_asked_for(
         found = [name.decode() for name in answer["item_ids"].numpy()[0]]
         assert found == ranking(copied, slug, item)
 
-    # The choice was of that call.
-    assert invoke("export", "--workdir", copied).code == 0
-    assert system_of(folder / "3") == "idp"
+    if slug == "sasrec":  # The choice was of that call.
+        assert invoke("export", "--workdir", copied).code == 0
+        assert system_of(folder / "3") == "idp"
 
 
 def test_fewer_bytes(copied: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,12 +131,12 @@ def test_a_history_of_titles(name: str, finished: Path) -> None:
         ("popularity", "'popularity' ranks without a model"),
     ],
 )
-def test_a_system_that_cannot_be_exported(slug: str, problem: str, finished: Path) -> None:
-    before = exported(finished)
-    done = invoke("export", "--workdir", finished, "--system", slug)
+def test_a_system_that_cannot_be_exported(slug: str, problem: str, copied: Path) -> None:
+    before = exported(copied)
+    done = invoke("export", "--workdir", copied, "--system", slug)
     assert done.code == 2
     assert f"--system: {problem}" in done.err and "idp-wo-encoder" in done.err
-    assert exported(finished) == before
+    assert exported(copied) == before
 
 
 def test_a_run_without_a_sequence_model(
