@@ -66,9 +66,7 @@ def build_program(folder: str | Path) -> Path:
         *("-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"),
         f"-Wl,-rpath,{tensorflow}",
     ]
-    built = subprocess.run(
-        command, capture_output=True, check=False, encoding="utf-8", errors="replace"
-    )
+    built = _run(command)
     if built.returncode != 0:
         raise ServingError(f"it does not build: {built.stderr.strip()}", where=SOURCE)
     return program
@@ -116,9 +114,7 @@ def run_calls(
         for info in signature["outputs"].values():
             command += ["-o", info["tensor"]]
         command.append("-r")
-    done = subprocess.run(
-        command, capture_output=True, check=False, encoding="utf-8", errors="replace"
-    )
+    done = _run(command)
     if done.returncode != 0:
         raise ServingError(f"the C runtime says: {done.stderr.strip()}", where=Path(version))
     lines = iter(done.stdout.rstrip("\n").split("\n"))

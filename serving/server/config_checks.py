@@ -6,7 +6,7 @@ Follows TF-Serving's ``model_servers/server_core.cc``, in its codes, words and o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,16 +24,17 @@ _TENSORFLOW: Final = model_server_config_pb2.ModelType.Value("TENSORFLOW")
 _URI: Final = re.compile(r"[a-zA-Z][0-9a-zA-Z.]*://")
 
 
-def check_config(old: Any, new: Any, allowed: Path | None = None) -> None:
+def check_config(old: Any, new: Any, allowed: Collection[Path] | None = None) -> None:
     """Refuses a config that cannot be served, or that the present one cannot become.
 
     Args:
         old: The ``ModelServerConfig`` that is served, or None.
         new: The one that is asked for.
-        allowed: If given, where every base path must lie.
+        allowed: If given, folders in one of which every base path must lie.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, or FAILED_PRECONDITION for a custom config.
+        RequestError: INVALID_ARGUMENT, FAILED_PRECONDITION for a custom config, or
+            PERMISSION_DENIED for a base path that is not allowed.
     """
     if new.WhichOneof("config") != "model_config_list":
         raise RequestError(
@@ -47,7 +48,7 @@ def check_config(old: Any, new: Any, allowed: Path | None = None) -> None:
         if name in names[:number]:
             raise invalid_argument(f"Illegal to list model {name} multiple times in config list")
     for model in models:
-        _check_base_path(model, allowed)
+        _check_base_path(model)
     before = {} if old is None else {m.name: _platform(m) for m in old.model_config_list.config}
     for model in models:
         platform = _platform(model)
@@ -61,6 +62,8 @@ def check_config(old: Any, new: Any, allowed: Path | None = None) -> None:
             raise invalid_argument(
                 f"Model {model.name} requests unsupported platform {_platform(model)}"
             )
+    for model in models:
+        _check_allowed(model, allowed)
 
 
 def assign_labels(
@@ -95,16 +98,21 @@ def assign_labels(
     return labels
 
 
-def _check_base_path(model: Any, allowed: Path | None) -> None:
+def _check_base_path(model: Any) -> None:
     path = model.base_path
     if not path.startswith("/") and not _URI.match(path):
         raise invalid_argument(
             f"Expected model {model.name} to have an absolute path or URI; got base_path()={path}"
         )
-    if allowed is not None and not is_inside(path, allowed):
+
+
+def _check_allowed(model: Any, allowed: Collection[Path] | None) -> None:
+    path = model.base_path
+    if allowed is not None and not any(is_inside(path, folder) for folder in allowed):
         raise RequestError(
             grpc.StatusCode.PERMISSION_DENIED,
-            f"base_path {path} of model {model.name} is outside of --allowed_base_path",
+            f"base_path {path} of model {model.name} is outside of --allowed_base_path or, where "
+            "that is not given, of the folders in which the models of the server's own config lie",
         )
 
 

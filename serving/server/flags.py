@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import fields
+from importlib.metadata import version
 from typing import Any, Final, Never
 
 from idp_tf.errors import SettingsError
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
             parser.add_argument(
                 f"--{flag.name}", type=kind, metavar=kind.__name__.upper(), help=text
             )
+    # As there: the program tells its version, and ends.
+    told = f"idp-tf {version('idp-tf')}, TensorFlow {version('tensorflow')}"
+    parser.add_argument("--version", action="version", version=told, help="Tell versions, and end.")
     for name in REFUSED:
         parser.add_argument(f"--{name}", action=_Refuse, nargs="?", help=argparse.SUPPRESS)
     return parser

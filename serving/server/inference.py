@@ -6,6 +6,7 @@ Each follows the TF-Serving source that it names, and raises ``RequestError`` as
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,10 +28,11 @@ from serving.saved_models import SERVING_DEFAULT
 from serving.server import examples
 from serving.server.batching import RequestBatcher
 from serving.server.loaded_model import LoadedModel
+from serving.server.long_work import beside
 from serving.server.manager import ModelManager
 from serving.server.metrics import Metrics
 from serving.server.request_checks import RequestError, check_model_spec, invalid_argument
-from serving.tensor_protos import typed_proto
+from serving.tensors import fill_tensor
 
 T = TypeVar("T")
 
@@ -147,12 +149,13 @@ async def predict(core: ServerCore, request: Any, timeout: float | None = None) 
     spec = check_model_spec(request)
     key = spec.signature_name or SERVING_DEFAULT
     with core.manager.acquire(spec) as (version, model):
-        arrays, wanted = model.read(key, request.inputs, request.output_filter)
+        size = sum(_claimed_size(tensor) for tensor in request.inputs.values())
+        arrays, wanted = await beside(size, model.read, key, request.inputs, request.output_filter)
         served = ServedModel(core, model, _deadline(timeout), spec.name, "Predict")
         outputs = await core.in_time(lambda: served.run(key, arrays, wanted), timeout)
     response = predict_pb2.PredictResponse(model_spec=_resolved(spec, version))
-    for name, array in outputs.items():
-        response.outputs[name].CopyFrom(typed_proto(array))
+    size = sum(array.size for array in outputs.values())
+    await beside(size, _write_outputs, response, outputs)
     return response
 
 
@@ -277,6 +280,16 @@ def _resolved(spec: Any, version: int) -> Any:
     )
     resolved.version.value = version
     return resolved
+
+
+def _claimed_size(tensor: Any) -> int:
+    """How many elements a ``TensorProto`` says it has, which nobody has checked yet."""
+    return math.prod(dim.size for dim in tensor.tensor_shape.dim)
+
+
+def _write_outputs(response: Any, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+    for name, array in outputs.items():
+        fill_tensor(response.outputs[name], array)
 
 
 def _deadline(timeout: float | None) -> float | None:

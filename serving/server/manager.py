@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,14 +50,20 @@ class ModelManager:
         self._config_lock = asyncio.Lock()
         self._sources: Mapping[str, Any] = {}
         self._labels: Labels | None = None
+        self._beside: set[Path] = set()
         self._managed: dict[str, dict[int, Version]] = {}
         self._pending: dict[str, dict[int, Path]] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._complaint = ""
 
-    async def reload(self, config: Any) -> None:
+    async def reload(self, config: Any, *, is_own: bool = False) -> None:
         """Serves what a ``ModelServerConfig`` lists, and no more; waits until new models answer.
+
+        Args:
+            config: The ``ModelServerConfig``.
+            is_own: Whether who started the server wrote it. Another may add models from the
+                folders in which those of such configs lie, or from ``allowed_base_path``.
 
         Raises:
             RequestError: as TF-Serving answers a config that it does not take, or a model of
@@ -68,8 +74,10 @@ class ModelManager:
                 _LOG.info("Taking no action for empty config.")
                 return
             first = self._config is None
-            check_config(self._config, config, self._allowed)
+            check_config(self._config, config, self._allowed_folders(is_own))
             self._config = config
+            if is_own:
+                self._beside |= {_folder_around(m) for m in config.model_config_list.config}
             self._labels = assign_labels(
                 config,
                 self._labels or {},
@@ -150,6 +158,12 @@ class ModelManager:
         if spec.version_label not in labels:
             raise invalid_argument(f"Unrecognized servable version label: {spec.version_label}")
         return labels[spec.version_label]
+
+    def _allowed_folders(self, is_own: bool) -> Collection[Path] | None:
+        """Where base paths may lie; None is anywhere."""
+        if self._allowed is not None:
+            return [self._allowed]
+        return None if is_own else self._beside
 
     def _change_sources(self, config: Any) -> set[str]:
         """The models that are new; those that are gone are wanted in no version."""
@@ -251,3 +265,9 @@ class ModelManager:
         if not task.cancelled() and task.exception() is not None:
             _LOG.critical("the versions are no longer looked after", exc_info=task.exception())
         self._wake.set()
+
+
+def _folder_around(model: Any) -> Path:
+    """Where a model lies among others; of one right below the root itself, not the root."""
+    base = Path(model.base_path)
+    return base if base.parent == Path(base.anchor) else base.parent

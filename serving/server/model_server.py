@@ -151,7 +151,7 @@ def serve(model_config_file: str | Path = "", port: int = DEFAULT_PORT, **flags:
         what = options.model_config_file or options.model_name
         print(f"serving {what} on {options.host}:{ports.grpc}", flush=True)
         if ports.rest:
-            path = "/ui/" if options.ui else "/v1/models"
+            path = "/ui/" if options.ui else "/v1/models/NAME"
             print(f"REST on http://{options.host}:{ports.rest}{path}", flush=True)
 
     async def main() -> None:
@@ -235,7 +235,7 @@ async def _unless(stopped: asyncio.Event, work: Any) -> bool:
 
 async def _load(manager: ModelManager, options: ServerOptions) -> None:
     try:
-        await manager.reload(_read_config(options))
+        await manager.reload(_read_config(options), is_own=True)
     except RequestError as error:
         raise ServingError(
             error.message,
@@ -250,7 +250,7 @@ async def _poll_config(manager: ModelManager, options: ServerOptions) -> None:
     while seconds > 0 and options.model_config_file:
         await asyncio.sleep(seconds)
         try:
-            await manager.reload(_read_config(options))
+            await manager.reload(_read_config(options), is_own=True)
         except (RequestError, ServingError) as error:
             _LOG.error("the config file is not taken: %s", error)
 
@@ -292,7 +292,8 @@ def _listen(server: Any, address: str, credentials: Any) -> int:
 def _port_error(address: str, secure: bool) -> ServingError:
     keys = ", or the key and the certificate do not fit" if secure else ""
     return ServingError(
-        f"cannot listen on {address}, the port is in use or not allowed{keys}",
+        f"cannot listen on {address}, the port is in use or not allowed, or it is no address of "
+        f"this machine{keys}",
         where="--port",
         remedy="stop what listens there, or choose another port",
     )

@@ -21,6 +21,7 @@ MAX_MESSAGE_BYTES: Final = 64 << 20
 """Longest request, unless a channel argument says otherwise; TF-Serving takes 2 GiB."""
 
 _PER_CORE: Final = 4
+_MAX_RECEIVED: Final = "grpc.max_receive_message_length"
 
 
 def _flag(default: Any, text: str) -> Any:
@@ -81,7 +82,8 @@ class ServerOptions:
     allowed_base_path: str = _flag(
         "",
         "Ours: models outside this folder are refused, wherever the config comes from; links are "
-        "followed.",
+        "followed. Unless given, HandleReloadConfigRequest may name folders beside those of the "
+        "server's own config only; / allows all.",
     )
     file_system_poll_wait_seconds: float = _flag(
         1.0, "Seconds between looks for new versions; 0 looks once, below 0 never."
@@ -151,6 +153,7 @@ class ServerOptions:
                 remedy="--enable_batching",
             )
         self._check_parallelism()
+        self._check_ports()
         self._check_rest()
         for name in ("grpc_max_threads", "rest_api_num_threads", "max_concurrent_requests"):
             if getattr(self, name) < 1:
@@ -187,14 +190,14 @@ class ServerOptions:
     @property
     def max_request_bytes(self) -> int:
         """Longest request, of gRPC and of REST alike; below 0 is no bound."""
-        return int(dict(self.channel_options())["grpc.max_receive_message_length"])
+        return int(dict(self.channel_options())[_MAX_RECEIVED])
 
     def channel_options(self) -> list[tuple[str, int | str]]:
         """Options of gRPC, those of grpc_channel_arguments above ours."""
         options: dict[str, int | str] = {
             # Otherwise a second server on the same port would take half of the requests, silently.
             "grpc.so_reuseport": 0,
-            "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+            _MAX_RECEIVED: MAX_MESSAGE_BYTES,
             "grpc.max_send_message_length": -1,
         }
         for argument in filter(None, self.grpc_channel_arguments.split(",")):
@@ -204,7 +207,19 @@ class ServerOptions:
                     f"grpc_channel_arguments holds {argument!r}", remedy="key=value,key=value"
                 )
             options[key] = int(value) if value.removeprefix("-").isdecimal() else value
+        if isinstance(bound := options[_MAX_RECEIVED], str):
+            raise SettingsError(
+                f"grpc_channel_arguments holds {_MAX_RECEIVED}={bound}", remedy="a number of bytes"
+            )
         return list(options.items())
+
+    def _check_ports(self) -> None:
+        # gRPC takes what is left of a greater number, and would listen elsewhere.
+        for name, least in (("port", 0), ("rest_api_port", -1)):
+            if not least <= getattr(self, name) < 1 << 16:
+                raise SettingsError(
+                    f"{name} is {getattr(self, name)}", remedy=f"a number from {least} to 65535"
+                )
 
     def _check_rest(self) -> None:
         if self.rest_api_port and self.rest_api_port == self.port:

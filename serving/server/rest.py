@@ -10,8 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import grpc
 from aiohttp import web
@@ -27,12 +26,11 @@ from serving.saved_models import SERVING_DEFAULT
 from serving.server import inference, json_responses, services
 from serving.server.inference import SIGNATURE_FIELD, ServerCore
 from serving.server.json_requests import fill_example_request, fill_inputs, read_document
+from serving.server.long_work import beside
 from serving.server.metrics import status_name
 from serving.server.options import ServerOptions
 from serving.server.request_checks import RequestError, invalid_argument
 from serving.server.rest_paths import API, Call
-
-T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,9 +49,6 @@ _CODES: Final = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-_LONG: Final = 1 << 16
-"""Bytes that take some milliseconds to be read or written as JSON."""
-
 _CORS: Final = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -146,21 +141,21 @@ class RestApi:
         timeout = millis / 1e3 if millis > 0 else None
         if call.method == "classify":
             request = call.fill(classification_pb2.ClassificationRequest())
-            await _beside(len(content), fill_example_request, content, request)
+            await beside(len(content), fill_example_request, content, request)
             found = await inference.classify(self._core, request, timeout)
             return json_responses.classify_body(found.result)
         if call.method == "regress":
             request = call.fill(regression_pb2.RegressionRequest())
-            await _beside(len(content), fill_example_request, content, request)
+            await beside(len(content), fill_example_request, content, request)
             found = await inference.regress(self._core, request, timeout)
             return json_responses.regress_body(found.result)
         request = call.fill(predict_pb2.PredictRequest())
-        document = await _beside(len(content), read_document, content, request)
+        document = await beside(len(content), read_document, content, request)
         infos = self._inputs(request.model_spec)
-        by_rows = await _beside(len(content), fill_inputs, document, infos, request)
+        by_rows = await beside(len(content), fill_inputs, document, infos, request)
         outputs = (await inference.predict(self._core, request, timeout)).outputs
         size = sum(tensor.ByteSize() for tensor in outputs.values())
-        return await _beside(size, json_responses.predict_body, outputs, by_rows)
+        return await beside(size, json_responses.predict_body, outputs, by_rows)
 
     async def _tell(self, call: Call) -> bytes:
         if not call.name:
@@ -192,13 +187,6 @@ def _http_status(error: RequestError | None) -> int:
     if error is None:
         return 200
     return 413 if isinstance(error, _TooLargeError) else _CODES.get(error.code, 500)
-
-
-async def _beside(size: int, work: Callable[..., T], *arguments: Any) -> T:
-    """Does the work here, or, where it is long, in a thread, so that others need not wait."""
-    if size <= _LONG:
-        return work(*arguments)
-    return await asyncio.to_thread(work, *arguments)
 
 
 async def _read(request: web.Request) -> bytes:

@@ -21,6 +21,7 @@ _STATUS: Final = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?:/(?P<resource>metadata))?", _FLAGS
 )
 _MAX_VERSION: Final = (1 << 63) - 1
+_MAX_DIGITS: Final = len(str(_MAX_VERSION))
 
 
 @dataclass
@@ -65,7 +66,8 @@ class Call:
         self.method = found.groupdict().get("method", "")
         self.resource = found.groupdict().get("resource") or ""
         if found["version"] is not None:
-            version = int(found["version"])
-            if version > _MAX_VERSION:
-                raise invalid_argument(f"Failed to convert version: {version} to numeric.")
-            self.version = version
+            digits = found["version"].lstrip("0") or "0"
+            # Python refuses to read thousands of digits.
+            if len(digits) > _MAX_DIGITS or int(digits) > _MAX_VERSION:
+                raise invalid_argument(f"Failed to convert version: {found['version']} to numeric.")
+            self.version = int(digits)

@@ -135,6 +135,18 @@ def test_threads_are_as_many_as_cores(compose: dict[str, Any], container: dict[s
     assert flags(container["args"])["tensorflow_session_parallelism"] == str(cores)
 
 
+def test_a_broken_version_holds_up_no_other_model(compose: dict[str, Any]) -> None:
+    """``core/aspired_versions_manager.h``: without threads loads, and waits, come in turn."""
+    for name in SERVERS:
+        given = flags(compose[name]["command"])
+        file = (DEPLOY / given["model_config_file"].lstrip("/")).read_text(encoding="utf-8")
+        assert int(given["num_load_threads"]) >= len(
+            re.findall(r"^  config \{", file, re.MULTILINE)
+        )
+        waits = int(given["max_num_load_retries"]) * int(given["load_retry_interval_micros"])
+        assert waits <= 10e6
+
+
 def test_kubernetes_runs_what_compose_runs(
     compose: dict[str, Any], container: dict[str, Any]
 ) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tf_serving_facts import FLAGS
 
 from idp_tf.errors import SettingsError
 from serving.server.flags import REFUSED, parse_flags
@@ -38,6 +40,19 @@ def test_flags_as_tf_serving_takes_them() -> None:
         "host": "0.0.0.0",
     }
     assert ServerOptions(**flags).port == 9000
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_flags(["--version"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert said == f"idp-tf {version('idp-tf')}, TensorFlow {version('tensorflow')}\n"
+
+
+def test_every_flag_of_tf_serving_is_known() -> None:
+    known = {*ServerOptions.__dataclass_fields__, *REFUSED, "version"}
+    assert known >= FLAGS
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
@@ -113,6 +128,15 @@ def test_channel_arguments() -> None:
         ({"grpc_channel_arguments": "a=1,b"}, "grpc_channel_arguments holds 'b'"),
         ({"allowed_base_path": "x"}, "allowed_base_path is 'x'"),
         ({"grpc_max_threads": 0}, "grpc_max_threads is 0"),
+        # gRPC would listen on 4464.
+        ({"port": 70_000}, "port is 70000"),
+        ({"port": -1}, "port is -1"),
+        ({"rest_api_port": 65_536}, "rest_api_port is 65536"),
+        ({"rest_api_port": -2}, "rest_api_port is -2"),
+        (
+            {"grpc_channel_arguments": "grpc.max_receive_message_length=1MB"},
+            "max_receive_message_length=1MB",
+        ),
         ({"max_num_load_retries": -1}, "max_num_load_retries is -1"),
         (
             {

@@ -85,6 +85,14 @@ class Page:
         self.page.locator("#answer:not([hidden])").wait_for()
         return [tuple(row) for row in self.cells("#items tr")]
 
+    def matches(self) -> list[tuple[str, list[list[str]]]]:
+        """Each title of the history with the source items that it is matched with."""
+        self.page.locator("#why:not([hidden])").wait_for()
+        titles = self.page.locator("#matches h3").all_inner_texts()
+        tables = range(1, len(titles) + 1)
+        rows = [self.cells(f"#matches table:nth-of-type({number}) tr") for number in tables]
+        return list(zip(titles, rows, strict=True))
+
     def cells(self, rows: str) -> list[list[str]]:
         return [row.locator("td").all_inner_texts() for row in self.page.locator(rows).all()]
 
@@ -121,8 +129,25 @@ def test_items_are_picked_by_the_keyboard(
         (by_id[item_id] or item_id, item_id, f"{score:.3f}")
         for item_id, score in client.recommend([[picked]], k=10)[0]
     ]
-    assert page.page.locator("#why").is_hidden()
+    page.page.get_by_text("By their titles the items that were picked are like these").wait_for()
+    assert page.matches() == [(expected[1], matched_with(client, expected[1]))]
     assert page.page.get_by_role("list", name="History").inner_text() == f"{expected[1]}×"
+
+
+def matched_with(client: ServingClient, title: str) -> list[list[str]]:
+    """Title, domain and share of each source item."""
+    (match,) = client.match([title])
+    shares = [f"{100 * weight:.1f} %" for weight in match.weights]
+    return [
+        list(row) for row in zip(match.source_titles, match.source_domains, shares, strict=True)
+    ]
+
+
+def test_an_item_without_a_title_is_matched_with_nothing(page: Page, item_ids: IdMap) -> None:
+    """An export may lack titles; what it is called then is no title."""
+    assert page.page.evaluate("id => { add({ id, title: '' }); }", item_ids.external_ids[1]) is None
+    page.answer()
+    assert page.page.locator("#why").is_hidden()
 
 
 def test_a_title_that_was_never_seen(page: Page, client: ServingClient) -> None:
@@ -131,14 +156,10 @@ def test_a_title_that_was_never_seen(page: Page, client: ServingClient) -> None:
     answer = [(item_id, score) for _, item_id, score in page.answer()]
     expected = client.cold_start([["Green tea cup"]], k=10)[0]
     assert answer == [(item_id, f"{score:.3f}") for item_id, score in expected]
-    (match,) = client.match(["Green tea cup"])
-    page.page.locator("#why:not([hidden])").wait_for()
-    assert page.page.locator("#matches h3").all_inner_texts() == ["Green tea cup"]
-    rows = page.cells("#matches tr")
+    page.page.get_by_text("Each title stands for a blend of these items").wait_for()
+    rows = matched_with(client, "Green tea cup")
     assert len(rows) > 1
-    assert [row[0] for row in rows] == match.source_titles
-    assert [row[1] for row in rows] == match.source_domains
-    assert [row[2] for row in rows] == [f"{100 * weight:.1f} %" for weight in match.weights]
+    assert page.matches() == [("Green tea cup", rows)]
 
 
 def test_whatever_is_typed_or_served_is_text(
@@ -151,14 +172,14 @@ def test_whatever_is_typed_or_served_is_text(
     page.answer()
     page.type("<b onclick=1>tea</b>")
     page.press("Enter")
-    page.page.locator("#why:not([hidden])").wait_for()
-    assert page.page.locator("#matches h3").inner_text() == "<b onclick=1>tea</b>"
+    titles = [NASTY, "<b onclick=1>tea</b>"]
+    page.page.locator("#matches h3").nth(1).wait_for()
+    assert page.page.locator("#matches h3").all_inner_texts() == titles
     history = page.page.locator("#history li").all_inner_texts()
     assert history == [f"{NASTY}×", "<b onclick=1>tea</b> (a title)×"]
     assert page.page.locator("main img, main b").count() == 0
     assert page.page.title() == "Recommendations"
     ids = [item_id for _, item_id, _ in page.answer()]
-    titles = [NASTY, "<b onclick=1>tea</b>"]
     assert ids == [item_id for item_id, _ in client.cold_start([titles], k=10)[0]]
 
 

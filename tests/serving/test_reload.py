@@ -68,7 +68,7 @@ def test_an_empty_list_serves_nothing(launch: Launch) -> None:
 
 def test_a_server_may_start_with_nothing(launch: Launch, base: Path) -> None:
     """An empty config is no error, and a later one is the first."""
-    caller = launch("# nothing yet")
+    caller = launch("# nothing yet", allowed_base_path=str(base.parent))
     spec = failure(lambda: caller.answering(label="stable"))
     assert spec == ("UNAVAILABLE", "Model labels does not init yet.stable")
     reload(caller, config_text(("m", base)))
@@ -277,8 +277,34 @@ class TestAllowedBasePath:
         path = {"elsewhere": outside, "dots": base / ".." / "outside", "link": base / "link"}[how]
         code, message = failure(lambda: reload(caller, config_text(("other", path))))
         assert code == "PERMISSION_DENIED"
-        assert message == f"base_path {path} of model other is outside of --allowed_base_path"
+        assert message.startswith(f"base_path {path} of model other is outside of --allowed_base_")
         assert caller.answering() == 1
+
+    def test_unless_it_is_given_a_reload_stays_beside_the_own_config(
+        self, launch: Launch, doubler: Path, tmp_path: Path
+    ) -> None:
+        """Models of the server's own config may lie anywhere; others beside them."""
+        base, beside, outside = (tmp_path / name for name in ("a/m", "a/other", "b/other"))
+        for folder in (base, beside, outside):
+            add_version(folder, 1, doubler)
+        caller = launch(config_text(("m", base)))
+        reload(caller, config_text(("m", base), ("other", beside)))
+        assert caller.answering("other") == 1
+        code, message = failure(lambda: reload(caller, config_text(("new", outside))))
+        assert (code, message.split(" is ")[0]) == (
+            "PERMISSION_DENIED",
+            f"base_path {outside} of model new",
+        )
+        assert caller.answering("other") == 1
+
+    def test_a_reload_may_go_anywhere_where_the_root_is_allowed(
+        self, launch: Launch, doubler: Path, tmp_path: Path
+    ) -> None:
+        outside = tmp_path / "b" / "other"
+        add_version(outside, 1, doubler)
+        caller = launch("model_config_list {}", allowed_base_path="/")
+        reload(caller, config_text(("new", outside)))
+        assert caller.answering("new") == 1
 
     def test_a_version_that_is_a_link_outside(
         self, launch: Launch, base: Path, doubler: Path, tmp_path: Path

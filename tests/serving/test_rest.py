@@ -211,6 +211,8 @@ def test_metadata(rest: Ask) -> None:
             400,
             "Failed to convert version: 99999999999999999999 to numeric.",
         ),
+        # More digits than Python reads; TF-Serving says so of any that are no int64.
+        ("/v1/models/m/versions/" + "9" * 5_000, None, 400, "Failed to convert version: 999"),
         (
             "/v1/models/m/labels/new:predict",
             '{"instances": [1]}',

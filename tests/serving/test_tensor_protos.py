@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.tensor_protos import MAX_ELEMENTS, array_of, typed_proto
 
-DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "bool")
+DTYPES = (
+    *("float16", "float32", "float64", "complex64", "complex128", "bool"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+)
 NUMBERS = st.sampled_from(DTYPES).flatmap(
     lambda dtype: st_numpy.arrays(dtype, st_numpy.array_shapes(min_dims=0, min_side=0))
 )
@@ -34,6 +38,34 @@ def test_reads_what_tensorflow_writes(array: np.ndarray) -> None:
     read = array_of(tf.make_tensor_proto(array))
     assert read.dtype == array.dtype
     np.testing.assert_array_equal(read, array)
+
+
+BFLOAT16 = tf.bfloat16.as_numpy_dtype
+
+
+@pytest.mark.parametrize("values", [[], [0.5, -3.0, 1e38, float("inf"), 1 / 3]])
+def test_bfloat16(values: list[float]) -> None:
+    array = np.array(values, BFLOAT16)
+    for read in (tf.make_ndarray(typed_proto(array)), array_of(tf.make_tensor_proto(array))):
+        assert read.dtype == BFLOAT16
+        np.testing.assert_array_equal(read, array)
+
+
+def test_bfloat16_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client need not have it."""
+    proto = tf.make_tensor_proto(np.array([1.0], BFLOAT16))
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(ValueError, match="pip install ml_dtypes"):
+        array_of(proto)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, BFLOAT16, "S3"])
+def test_more_values_than_are_copied_at_once(dtype: Any) -> None:
+    """By TensorFlow's functions, which copy all at once."""
+    array = (np.arange(150_000) % 251).astype(dtype)
+    array = array.astype(object) if dtype == "S3" else array
+    np.testing.assert_array_equal(tf.make_ndarray(typed_proto(array)), array)
+    np.testing.assert_array_equal(array_of(typed_proto(array)), array)
 
 
 @given(st.lists(st.binary(max_size=5), max_size=5))
@@ -62,6 +94,11 @@ def test_fewer_values_repeat_the_last() -> None:
     proto = proto_of([4], dtype=types_pb2.DT_INT32, int_val=[1, 2])
     assert array_of(proto).tolist() == [1, 2, 2, 2]
     assert array_of(proto_of([2], dtype=types_pb2.DT_FLOAT)).tolist() == [0.0, 0.0]
+    parts = proto_of([3], dtype=types_pb2.DT_COMPLEX64, scomplex_val=[1, 2, 3, 4])
+    assert array_of(parts).tolist() == [1 + 2j, 3 + 4j, 3 + 4j]
+    # 0x3C00 is 1 in half precision.
+    half = proto_of([2], dtype=types_pb2.DT_HALF, half_val=[0x3C00])
+    assert array_of(half).tolist() == [1.0, 1.0]
     assert array_of(proto_of([2], dtype=types_pb2.DT_STRING)).tolist() == [b"", b""]
 
 
@@ -75,8 +112,12 @@ def test_fewer_values_repeat_the_last() -> None:
         proto_of([2], dtype=types_pb2.DT_INT32, tensor_content=b"\0" * 4),
         proto_of([2], dtype=types_pb2.DT_INT32, tensor_content=b"\0" * 7),
         proto_of([1], dtype=types_pb2.DT_RESOURCE),
+        proto_of([1], dtype=types_pb2.DT_QINT8),
     ],
-    ids=["no dtype", "unknown size", "too large", "overflow", "too short", "torn", "resource"],
+    ids=[
+        *("no dtype", "unknown size", "too large", "overflow", "too short", "torn", "resource"),
+        "quantised",
+    ],
 )
 def test_protos_that_are_no_tensor(proto: tensor_pb2.TensorProto) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -90,7 +131,7 @@ def test_an_unknown_rank() -> None:
         array_of(proto)
 
 
-@pytest.mark.parametrize("value", [[["a"], ["b", "c"]], [1 + 2j], [["a"], 3]])
+@pytest.mark.parametrize("value", [[["a"], ["b", "c"]], np.zeros(1, "M8[D]"), [["a"], 3]])
 def test_values_that_are_no_tensor(value: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         typed_proto(value)

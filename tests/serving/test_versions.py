@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,27 @@ def test_a_broken_version_leaves_the_old_one(
     add_version(base, 3, doubler)
     caller.wait_for_states({3: "AVAILABLE", 2: "END", 1: "END"})
     assert caller.answering() == 3
+
+
+@pytest.mark.parametrize("threads", [2, 0])
+def test_a_broken_version_holds_up_others_only_without_threads(
+    launch: Launch, base: Path, doubler: Path, tmp_path: Path, threads: int
+) -> None:
+    """``core/basic_manager.cc``: without a pool of threads loads, and their waits, come in turn."""
+    other = tmp_path / "other"
+    add_version(other, 1, doubler)
+    config = config_text(("m", base), ("other", other))
+    # The second try is TF-Serving's minute away.
+    caller = launch(config, num_load_threads=threads, max_num_load_retries=1)
+    add_version(base, 2, doubler.parent)
+    caller.wait_for_states({2: "LOADING", 1: "AVAILABLE"})
+    add_version(other, 2, doubler)
+    if threads:
+        caller.wait_for_states({2: "AVAILABLE", 1: "END"}, "other")
+    else:
+        time.sleep(1)
+        assert caller.states("other") == {1: "AVAILABLE"}
+    assert caller.states() == {2: "LOADING", 1: "AVAILABLE"}
 
 
 def test_a_half_copied_version_is_tried_again(launch: Launch, base: Path, doubler: Path) -> None:

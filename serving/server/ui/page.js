@@ -138,13 +138,13 @@ async function recommend() {
   byId("why").hidden = true;
   if (!state.history.length) return;
   try {
-    const titles = state.history.filter((entry) => entry.id === undefined);
-    const answer = await (titles.length ? byTitles() : byItems());
+    const isTitled = state.history.some((entry) => entry.id === undefined);
+    const answer = await (isTitled ? byTitles() : byItems());
     const known = await titlesOf(answer.ids);
-    const matches = titles.length && state.models.matcher ? await explain(titles) : [];
+    const matches = await explain(state.history.filter((entry) => entry.title));
     if (turn !== state.asked) return;
     showAnswer(answer, known);
-    showMatches(matches);
+    showMatches(matches, answer.why);
   } catch (error) {
     if (turn === state.asked) byId("problem").textContent = error.message;
   }
@@ -154,14 +154,20 @@ async function byItems() {
   if (!state.models.recommender) throw new Error("No recommender is served.");
   const ids = state.history.map((entry) => entry.id);
   const found = await predict("recommender", { item_ids: [ids], k: [COUNT] });
-  return { ...best(found), how: "From the items that were picked." };
+  const why =
+    "By their titles the items that were picked are like these, whose domains were learnt from; " +
+    "a model that was transferred began with blends of them.";
+  return { ...best(found), how: "From the items that were picked.", why };
 }
 
 async function byTitles() {
   if (!state.models.cold_start) throw new Error("No model for titles (cold_start) is served.");
   const titles = state.history.map((entry) => entry.title || entry.id);
   const found = await predict("cold_start", { titles: [titles], k: [COUNT] });
-  return { ...best(found), how: "From titles alone, as if no item had ever been seen." };
+  const why =
+    "Each title stands for a blend of these items, whose domains were learnt from; the weights " +
+    "say how much of each.";
+  return { ...best(found), how: "From titles alone, as if no item had ever been seen.", why };
 }
 
 /** The items that there are: where these are fewer than were asked for, ids are empty. */
@@ -172,6 +178,7 @@ function best(found) {
 }
 
 async function explain(entries) {
+  if (!entries.length || !state.models.matcher) return [];
   const titles = entries.map((entry) => entry.title);
   const found = await predict("matcher", { titles });
   return titles.map((title, row) => ({
@@ -198,13 +205,14 @@ function showAnswer(answer, known) {
   byId("answer").hidden = false;
 }
 
-function showMatches(matches) {
+function showMatches(matches, why) {
   const parts = matches.flatMap(({ title, sources }) => {
     const table = element("table");
     table.append(...sources.map(matchRow));
     return [element("h3", title), sources.length ? table : element("p", "Nothing is like it.")];
   });
   byId("matches").replaceChildren(...parts);
+  byId("what").textContent = why;
   byId("why").hidden = !matches.length;
 }
 
@@ -214,7 +222,7 @@ function matchRow({ title, domain, weight }) {
   meter.value = weight;
   meter.setAttribute("aria-hidden", "true");
   const cell = element("td");
-  cell.append(meter, `${(100 * weight).toFixed(1)} %`);
+  cell.append(meter, element("span", `${(100 * weight).toFixed(1)} %`, "share"));
   row.append(element("td", title), element("td", domain, "domain"), cell);
   return row;
 }

@@ -32,7 +32,12 @@ EVERY_FLAG: dict[str, Any] = {
 CHANGING = {"enable_batching", "enable_signature_method_name_check"}
 """These change what other cases are answered."""
 
-FIRST: dict[str, Any] = {"max_num_load_retries": 0, "file_system_poll_wait_seconds": 0.05}
+FIRST: dict[str, Any] = {
+    "max_num_load_retries": 0,
+    "file_system_poll_wait_seconds": 0.05,
+    # Its own config is empty, and TF-Serving knows no such bound.
+    "allowed_base_path": "/",
+}
 """Of our first server: what fails fails at once, and versions are seen soon."""
 
 

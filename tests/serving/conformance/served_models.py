@@ -10,13 +10,18 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 DTYPES = (
+    tf.float16,
+    tf.bfloat16,
     tf.float32,
     tf.float64,
+    tf.complex64,
+    tf.complex128,
     tf.int8,
     tf.int16,
     tf.int32,
     tf.int64,
     tf.uint8,
+    tf.uint16,
     tf.uint32,
     tf.uint64,
     tf.bool,

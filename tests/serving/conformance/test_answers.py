@@ -36,6 +36,10 @@ MULTI = "servables/tensorflow/multi_inference.cc"
 NUMBERS = {"a": np.int32([1, 2]), "b": np.float32([3, 4])}
 
 FIELDS = {
+    "float16": "half_val",
+    "bfloat16": "half_val",
+    "complex64": "scomplex_val",
+    "complex128": "dcomplex_val",
     "float32": "float_val",
     "float64": "double_val",
     "int8": "int_val",
@@ -43,6 +47,7 @@ FIELDS = {
     "int32": "int_val",
     "int64": "int64_val",
     "uint8": "int_val",
+    "uint16": "int_val",
     "uint32": "uint32_val",
     "uint64": "uint64_val",
     "bool": "bool_val",
@@ -102,7 +107,8 @@ def test_dtypes(target: Target, dtype: str, rows: int) -> None:
     request = predict(name=TYPES, signature=dtype, inputs={"x": array})
     output = target.call("Predict", request).outputs["y"]
     assert output.dtype == tf.as_dtype(dtype).as_datatype_enum
-    assert len(getattr(output, FIELDS[dtype])) == rows
+    parts = 2 if dtype.startswith("complex") else 1
+    assert len(getattr(output, FIELDS[dtype])) == rows * parts
     assert not output.tensor_content
     np.testing.assert_array_equal(tf.make_ndarray(output), array)
 
@@ -113,6 +119,8 @@ def values_of(dtype: tf.DType) -> np.ndarray:
         return np.array([b"th\xc3\xa9", b"\x00\xff"], object)
     if dtype.is_bool:
         return np.array([True, False])
+    if dtype.is_complex:
+        return np.array([1e30 - 2j, 3j], dtype.as_numpy_dtype)
     return np.array([dtype.min, dtype.max], dtype.as_numpy_dtype)
 
 

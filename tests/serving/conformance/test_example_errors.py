@@ -33,7 +33,7 @@ MULTI = "servables/tensorflow/multi_inference.cc"
 HELPER = "servables/tensorflow/multi_inference_helper.cc"
 UTIL = "servables/tensorflow/util.cc"
 CORE = "model_servers/server_core.cc"
-MANAGER = "core/manager.h"
+MANAGER = "core/basic_manager.cc"
 METADATA = "servables/tensorflow/get_model_metadata_impl.cc"
 
 METHOD_CHECK = {"enable_signature_method_name_check": "true"}

@@ -15,6 +15,7 @@ BATCHING = {
     "batching_parameters_file": "batching_parameters.txt",
 }
 SESSION = "batching/batching_session.cc"
+SIZES = "batching/batching_util.h"
 QUEUE = "tensorflow/core/kernels/batching_util/shared_batch_scheduler.h"
 SERVER = "model_servers/server.cc"
 HEALTH = {"enable_grpc_healthcheck_service": "true"}
@@ -27,13 +28,13 @@ def case(source: str, name: str, request: Any, message: str) -> Case:
 
 CASES = [
     case(
-        SESSION,
+        SIZES,
         "a scalar",
         predict(signature="scale", inputs={"x": ONES(1, "f"), "k": np.float32(1)}),
         "Batching Run() input tensors must have at least one dimension",
     ),
     case(
-        SESSION,
+        SIZES,
         "unequal sizes",
         predict(signature="combine", inputs={"a": ONES(1, "i"), "b": ONES(2, "f")}),
         "Batching Run() input tensors must have equal 0th-dimension size",

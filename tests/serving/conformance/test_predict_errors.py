@@ -13,7 +13,7 @@ from target import Target
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-MANAGER = "core/manager.h"
+MANAGER = "core/basic_manager.cc"
 CORE = "model_servers/server_core.cc"
 IMPL = "servables/tensorflow/predict_impl.cc"
 UTIL = "servables/tensorflow/predict_util.cc"
