@@ -101,3 +101,15 @@ class Component(ABC, Generic[P]):
         nothing (how many workers) leaves those out.
         """
         return parameters.model_dump(mode="json")
+
+    def undone(self, parameters: P, outputs: Mapping[str, Artifact]) -> str:
+        """Why an earlier execution has to be repeated, though all that it read is as it was.
+
+        A component that changes something outside of its artifacts (the Pusher, servers' folder)
+        overrides this and says what is no longer as it left it; "" if all of it is.
+
+        Args:
+            parameters: The parameters.
+            outputs: What the earlier execution made.
+        """
+        return ""

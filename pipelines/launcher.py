@@ -8,24 +8,24 @@ the node goes on; after it, the next run completes what was finished and repeats
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from idp_tf.errors import IdpError, WorkdirError
 from idp_tf.workflow.artifacts import read_json, write_json
 from pipelines.artifacts import Artifact, OutputArtifact, digest_of
 from pipelines.beam_results import remove_leftovers
 from pipelines.cache_key import hash_of, key_of, reason_to_run
 from pipelines.component import Execution
 from pipelines.dag import Node, Pipeline
-from pipelines.record import ExecutionRow, Record
+from pipelines.failures import told
+from pipelines.record import KILLED, ExecutionRow, Record
 from pipelines.root import (
     output_folder,
     partial_folder,
@@ -34,7 +34,6 @@ from pipelines.root import (
 )
 
 _JOURNAL: Final = "finished.json"
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger("pipelines.launcher")
 
 
@@ -63,7 +62,7 @@ class NodeResult:
 Listener = Callable[[NodeResult], None]
 
 
-def recover(pipeline: Pipeline, root: Path, record: Record) -> set[int]:
+def recover(root: Path, record: Record) -> set[int]:
     """Brings the root of a killed run in order; the executions that were finished all the same.
 
     Must be called under the root's lock.
@@ -75,8 +74,9 @@ def recover(pipeline: Pipeline, root: Path, record: Record) -> set[int]:
             _settle(root, work, run, row, record)
             finished.add(row.id)
         else:
-            record.fail(row.id, "its process was killed")
-    for partial in remove_partials(root, [node.id for node in pipeline]):
+            record.fail(row.id, KILLED)
+    record.fail_killed_runs()
+    for partial in remove_partials(root):
         _log.info("removed %s, which a killed run had left", partial)
     return finished
 
@@ -112,7 +112,9 @@ def run_node(
     }
     key = key_of(node, inputs)
     cache_key = hash_of(key)
-    if found := record.finished(node.id, cache_key):
+    found = record.finished(node.id, cache_key)
+    undone = node.component.undone(node.parameters, found[1]) if found else ""
+    if found and not undone:
         row, outputs = found
         record.note_cached(run, row, outputs)
         # Its process may have been killed when all but this was done.
@@ -120,7 +122,7 @@ def run_node(
         state: Literal["reused", "recovered"] = "recovered" if row.id in recovered else "reused"
         counters = row.properties.get("counters", {})
         return NodeResult(node.id, state, "", time.monotonic() - began, outputs, counters)
-    reason = reason_to_run(key, record.last_execution(node.id))
+    reason = undone or reason_to_run(key, record.last_used(node.id))
     outputs, counters = _run(
         node,
         {**inputs, **_resolved(node, record)},
@@ -207,13 +209,13 @@ def _run(
         _make_folders(execution)
         node.component.execute(execution)
         _write_journal(work, execution_id, execution)
-    except OSError as error:
-        failure = _as_error(error, node.id)
-        _give_up(record, execution_id, execution, str(failure))
-        raise failure from error
     except BaseException as error:
-        _give_up(record, execution_id, execution, str(error) or type(error).__name__)
-        raise
+        failure = told(error, node.id)
+        why = str(failure or error) or type(error).__name__
+        _give_up(record, execution_id, execution, why)
+        if failure is None:
+            raise
+        raise failure from error
     outputs = _settle(root, work, run, record.execution(execution_id), record)
     return outputs, execution.counters
 
@@ -234,24 +236,14 @@ def _make_folders(execution: Execution[Any]) -> None:
 
 
 def _give_up(record: Record, number: int, execution: Execution[Any], why: str) -> None:
-    """Notes a failure, and takes half-made outputs away; the work folder stays."""
-    record.fail(number, why, execution.counters)
-    for output in execution.outputs.values():
+    """Takes half-made outputs away, and notes a failure; the work folder stays."""
+    for output in execution.outputs.values():  # first: a full disk has no room for the note
         shutil.rmtree(output.uri, ignore_errors=True)
-
-
-def _as_error(error: OSError, node_id: str) -> IdpError:
-    if error.errno in _FULL:
-        return WorkdirError(
-            f"{node_id} cannot go on: the disk is full ({error})",
-            where=error.filename,
-            remedy="make room and run the same command again; what is finished is kept",
-        )
-    return WorkdirError(
-        f"{node_id} cannot go on: {error}",
-        where=error.filename,
-        remedy="mend that and run the same command again; what is finished is kept",
-    )
+    try:
+        record.fail(number, why, execution.counters)
+    except sqlite3.Error as error:
+        # What went wrong at first is what has to be told; the next run notes this one as killed.
+        _log.warning("the record could not be written: %s", error)
 
 
 def _write_journal(work: Path, number: int, execution: Execution[Any]) -> None:
@@ -296,7 +288,8 @@ def _settle(
             producer=row.node_id,
         )
     numbered = record.complete(run, row.id, outputs, journal["counters"])
-    shutil.rmtree(work, ignore_errors=True)
+    # With those of other keys, which were given up: their inputs are not likely to come again.
+    shutil.rmtree(work.parent, ignore_errors=True)
     return numbered
 
 

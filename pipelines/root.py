@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -42,13 +42,12 @@ def logs_folder(root: Path) -> Path:
     return root / "logs"
 
 
-def remove_partials(root: Path, node_ids: Sequence[str]) -> list[Path]:
-    """Removes half-made outputs of executions that were killed; what was removed."""
-    found = [
-        partial
-        for node_id in node_ids
-        for partial in sorted((root / node_id).glob(f"*/{_PARTIAL}*"))
-    ]
+def remove_partials(root: Path) -> list[Path]:
+    """Removes half-made outputs of executions that were killed; what was removed.
+
+    Those of nodes that the pipeline has no more are among them.
+    """
+    found = sorted(root.glob(f"*/*/{_PARTIAL}*"))
     for partial in found:
         shutil.rmtree(partial)
     return found

@@ -24,6 +24,8 @@ from typing import Final
 from idp_tf.errors import IdpError
 from idp_tf.machine import set_thread_counts
 from pipelines.compose import PUSHER, compose, models_config
+from pipelines.dag import Pipeline
+from pipelines.failures import told
 from pipelines.launcher import Listener, NodeResult, recover, run_nodes
 from pipelines.record import Record
 from pipelines.report import REPORT, write_report
@@ -33,6 +35,7 @@ from pipelines.settings import PipelineSettings, load_pipeline_settings
 
 NOT_PUSHED: Final = 3
 _NODE_WIDTH: Final = 26
+_LOG = logging.getLogger("pipelines.run")
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,26 @@ def run_pipeline(
     Raises:
         IdpError: whatever is wrong; what was finished stays, and the same call goes on.
     """
-    began = time.monotonic()
     pipeline = compose(settings)
+    try:
+        return _run(pipeline, settings, (*settings.beam_args, *beam_args), wait, tell)
+    except Exception as error:
+        failure = told(error, settings.root)
+        if failure is None:
+            raise
+        raise failure from error
+
+
+def _run(
+    pipeline: Pipeline,
+    settings: PipelineSettings,
+    beam_args: Sequence[str],
+    wait: bool,
+    tell: Listener,
+) -> RunResult:
+    began = time.monotonic()
     with locked(settings.root, wait=wait), Record(settings.root) as record:
-        recovered = recover(pipeline, settings.root, record)
+        recovered = recover(settings.root, record)
         run = record.begin_run(settings=settings.model_dump_json())
         with logged(logs_folder(settings.root) / f"run-{run}.jsonl", run) as log:
             try:
@@ -91,20 +110,27 @@ def run_pipeline(
                     settings.root,
                     record,
                     run,
-                    beam_args=(*settings.beam_args, *beam_args),
+                    beam_args=beam_args,
                     recovered=recovered,
                     begin=log.begin,
                     tell=tell,
                 )
             except BaseException as error:
-                logging.getLogger("pipelines.run").error("%s", error, exc_info=error)
-                record.end_run(run, "FAILED", error=str(error) or type(error).__name__)
-                write_report(settings.root, run)
+                _LOG.error("%s", error, exc_info=error)
+                _end_badly(settings.root, record, run, str(error) or type(error).__name__)
                 raise
             result = RunResult(run, tuple(results), time.monotonic() - began)
             record.end_run(run, "COMPLETE", pushed=int(result.pushed))
             write_report(settings.root, run)
     return result
+
+
+def _end_badly(root: Path, record: Record, run: int, why: str) -> None:
+    try:
+        record.end_run(run, "FAILED", error=why)
+        write_report(root, run)
+    except Exception as error:  # it must not hide what the run has ended with
+        _LOG.warning("how the run ended could not be written: %s", error)
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m pipelines.run") -> int:

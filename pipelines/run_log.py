@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,12 @@ class JsonLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one record, and its traceback if it has one."""
+        try:
+            self._write(record)
+        except OSError:  # a full disk must not end what is logged about
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(record.created)),
             "level": record.levelname,
@@ -49,7 +55,8 @@ class JsonLines(logging.Handler):
 
     def close(self) -> None:
         """Closes the file."""
-        self._stream.close()
+        with suppress(OSError):  # what a full disk has not taken was told by emit
+            self._stream.close()
         super().close()
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from pydantic import Field
 
 from idp_tf.errors import WorkdirError
-from idp_tf.workflow.artifacts import write_json
+from idp_tf.workflow.artifacts import read_json, write_json
 from pipelines import artifacts
 from pipelines.artifacts import Artifact
 from pipelines.component import Component, Execution, Parameters
@@ -23,6 +23,7 @@ from pipelines.versions import (
     RolledBack,
     list_pushed,
     push_version,
+    pushed_fingerprint,
     rollback,
 )
 
@@ -61,8 +62,8 @@ class Pusher(Component[PusherParameters]):
     Outputs::
 
         pushed_model/pushed.json    {"pushed": bool, "outcome": "pushed" | "kept" | "refused",
-                                    "why": [...], "destination", "version", "versions",
-                                    "fingerprint", "models_config"}
+                                    "why": [...], "rolled_back": bool, "destination", "version",
+                                    "versions", "removed", "fingerprint", "models_config"}
 
     and outside of the record, under ``destination`` and beside it::
 
@@ -85,6 +86,17 @@ class Pusher(Component[PusherParameters]):
     outputs: ClassVar[Mapping[str, str]] = {"pushed_model": artifacts.PUSHED_MODEL}
     parameters = PusherParameters
 
+    def undone(self, parameters: PusherParameters, outputs: Mapping[str, Artifact]) -> str:
+        """What servers find now, if it is not what the earlier execution has left or refused."""
+        content = read_json(outputs["pushed_model"].uri / PUSHED_FILE)
+        destination = parameters.destination.resolve()
+        is_latest = _latest_fingerprint(destination) == content["fingerprint"]
+        if content["pushed"] and not is_latest:
+            return f"version {content['version']} is not the latest in {destination} any more"
+        if content.get("rolled_back") and is_latest:
+            return f"the model that was rolled back is the latest in {destination} again"
+        return ""
+
     def execute(self, execution: Execution[PusherParameters]) -> None:
         """Pushes, or says why not."""
         why = [
@@ -100,6 +112,11 @@ class Pusher(Component[PusherParameters]):
             )
             why = [pushed.refused] if pushed.refused else []
         _write(execution, pushed, why, destination)
+
+
+def _latest_fingerprint(destination: Path) -> str | None:
+    versions = list_pushed(destination)
+    return pushed_fingerprint(destination / str(versions[-1])) if versions else None
 
 
 def _objections(verdict: Artifact, mark: str) -> list[str]:
@@ -122,6 +139,7 @@ def _write(
         "pushed": not why,
         "outcome": outcome,
         "why": why or [_reason(pushed)],
+        "rolled_back": bool(pushed.refused),
         "destination": str(destination),
         "version": pushed.version,
         "versions": versions,

@@ -7,6 +7,6 @@ together is changed in one transaction, so a kill leaves the record as it was be
 
 from pipelines.record.rows import ExecutionRow, RunRow
 from pipelines.record.schema import ExecutionState
-from pipelines.record.store import RECORD_FILE, Record
+from pipelines.record.store import KILLED, RECORD_FILE, Record
 
-__all__ = ["RECORD_FILE", "ExecutionRow", "ExecutionState", "Record", "RunRow"]
+__all__ = ["KILLED", "RECORD_FILE", "ExecutionRow", "ExecutionState", "Record", "RunRow"]

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from idp_tf.errors import WorkdirError
 from pipelines.artifacts import Artifact
+from pipelines.failures import cannot_go_on
 from pipelines.record.rows import ExecutionRow, RunRow
 from pipelines.record.schema import (
     VERSION,
@@ -25,6 +26,7 @@ from pipelines.record.schema import (
 from pipelines.record.tables import Tables, Value, milliseconds
 
 RECORD_FILE: Final = "metadata.sqlite"
+KILLED: Final = "its process was killed"
 _RUN: Final = "pipeline_run"
 _ROLLED_BACK: Final = "rolled_back"
 _JSON: Final = ("key", "counters")
@@ -57,6 +59,8 @@ class Record:
             version = schema_version(database)
             if version is None:
                 create_tables(database)
+        except sqlite3.OperationalError as error:  # of the machine: the file is as good as it was
+            raise cannot_go_on(error, self.file) from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(str(error)) from error
         if version not in (None, VERSION):
@@ -87,6 +91,12 @@ class Record:
             ended = {"state": state, "ended": time.time(), **properties}
             self._tables.set_properties("Context", run, ended)
             self._tables.touch("Context", run)
+
+    def fail_killed_runs(self) -> None:
+        """Notes that runs which never ended came to nothing; under the root's lock only."""
+        for run in self.runs():
+            if run.properties["state"] == "RUNNING":
+                self.end_run(run.id, "FAILED", error=KILLED)
 
     def runs(self) -> list[RunRow]:
         """All runs, the oldest first."""
@@ -204,11 +214,13 @@ class Record:
         )
         return [self.execution(execution) for (execution,) in rows]
 
-    def last_execution(
-        self, node_id: str, states: Iterable[ExecutionState] = (ExecutionState.COMPLETE,)
-    ) -> ExecutionRow | None:
-        """A node's newest execution that is in one of some states."""
-        return next(self._executions_of(node_id, states), None)
+    def last_used(self, node_id: str) -> ExecutionRow | None:
+        """The finished execution that a node's newest run has made, or has reused."""
+        states = (ExecutionState.COMPLETE, ExecutionState.CACHED)
+        row = next(self._executions_of(node_id, states), None)
+        if row is None or row.state is ExecutionState.COMPLETE:
+            return row
+        return self.execution(row.properties["of"])
 
     def finished(
         self, node_id: str, cache_key: str

@@ -29,10 +29,11 @@ class Tables:
         self.database.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.database.execute("COMMIT")
         except BaseException:
-            self.database.execute("ROLLBACK")
+            if self.database.in_transaction:  # a full disk may have ended it already
+                self.database.execute("ROLLBACK")
             raise
-        self.database.execute("COMMIT")
 
     def select(self, statement: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
         """The rows that a statement finds."""

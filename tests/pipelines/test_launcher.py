@@ -41,7 +41,7 @@ def run_once(folder: Path, **settings: Any) -> list[NodeResult]:
     root = folder / "root"
     pipeline = build(folder, **settings)
     with locked(root), Record(root) as record:
-        recovered = recover(pipeline, root, record)
+        recovered = recover(root, record)
         number = record.begin_run()
         return run_nodes(pipeline, root, record, number, recovered=recovered)
 

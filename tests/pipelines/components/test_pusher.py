@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from idp_tf.errors import WorkdirError
 from pipelines import versions
-from pipelines.artifacts import Artifact, digest_of
+from pipelines.artifacts import PUSHED_MODEL, Artifact, digest_of
 from pipelines.components.pusher import Pusher, rollback
 from pipelines.versions import list_pushed
 from serving.client import ServingClient
@@ -196,3 +197,32 @@ def best_scores(model: Any, history: list[str]) -> list[float]:
     user = model.encode_users(np.array([window], np.int32)).numpy()[0]
     scores = np.delete(model.item_vectors().numpy() @ user, [0, *seen])
     return np.sort(scores)[::-1][:3].tolist()
+
+
+def test_a_push_that_was_undone_is_no_more_reused(served: ServedWorld, tmp_path: Path) -> None:
+    """What servers find decides, not only what was pushed once."""
+    place = tmp_path / "serving" / "recommender"
+    parameters = Pusher.parameters(destination=place)
+
+    def pushed(model: Artifact, name: str) -> Artifact:
+        push(model, place, tmp_path / name)
+        return Artifact(PUSHED_MODEL, tmp_path / name / "pushed_model", "", {})
+
+    def undone(artifact: Artifact) -> str:
+        return Pusher().undone(parameters, {"pushed_model": artifact})
+
+    first = pushed(served.artifacts[0], "1")
+    assert undone(first) == ""
+    second = pushed(served.artifacts[1], "2")
+    assert undone(second) == ""
+    old, new = list_pushed(place)
+    assert undone(first) == f"version {old} is not the latest in {place} any more"
+    rollback(place)
+    assert undone(first) == ""
+    assert undone(second) == f"version {new} is not the latest in {place} any more"
+    refused = pushed(served.artifacts[1], "3")
+    assert undone(refused) == ""
+    rollback(place, to=new)
+    assert undone(refused) == f"the model that was rolled back is the latest in {place} again"
+    shutil.rmtree(place)
+    assert "is not the latest" in undone(second)
