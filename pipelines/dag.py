@@ -115,6 +115,13 @@ class Pipeline:
                 remedy=f"wire an output of the type {component.inputs[missing[0]]}",
             )
         for key, channels in node.inputs.items():
+            if len({channel.node for channel in channels}) < len(channels):
+                # The cache key knows the artifacts of an input by their makers.
+                raise SettingsError(
+                    f"its input {key!r} is wired to one node twice",
+                    where=node.id,
+                    remedy="wire one output of a node to one input",
+                )
             for channel in channels:
                 self._check_channel(node, key, component.inputs[key], channel)
         for key, query in node.resolved.items():

@@ -49,6 +49,10 @@ def test_a_gate_comes_first_though_nothing_of_it_is_read() -> None:
             [add(numbers=[Channel("Add", "sum")])],
             "'numbers' takes Examples, Add.sum is Model",
         ),
+        (
+            [source(), add(numbers=[Channel("Source.a", "number")] * 2)],
+            "'numbers' is wired to one node twice",
+        ),
         ([source(gates=("nobody",))], "no node 'nobody' to wait for"),
         (
             [source("a", gates=("b",)), source("b", gates=("a",))],

@@ -6,7 +6,7 @@ import errno
 import json
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 
 from idp_tf.errors import DataError, WorkdirError
 from pipelines import launcher
+from pipelines.artifacts import Artifact
 from pipelines.launcher import NodeResult, recover, run_nodes
 from pipelines.record import ExecutionState, Record
 from pipelines.root import locked
@@ -109,6 +110,20 @@ def test_what_is_looked_up_is_seen_and_is_no_part_of_the_key(run: Run) -> None:
     assert run()[-1].state == "reused"
     second = run(plus=1)[-1].outputs["sum"]
     assert second.properties["last"] == first.id
+
+
+def test_what_was_undone_outside_is_done_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where somebody has deleted what the Pusher had pushed."""
+    made = run()[-1].outputs["sum"]
+
+    def undone(self: object, parameters: object, outputs: Mapping[str, Artifact]) -> str:
+        return "it is the first" if outputs["sum"] == made else ""
+
+    monkeypatch.setattr("tests.pipelines.small_pipeline.Add.undone", undone)
+    again = run()
+    assert [node.state for node in again] == ["reused", "reused", "ran"]
+    assert again[-1].reason == "it is the first"
+    assert [node.state for node in run()] == ["reused"] * 3
 
 
 def test_a_failure_is_recorded_and_keeps_the_work(folder: Path, run: Run) -> None:
