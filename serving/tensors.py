@@ -156,7 +156,7 @@ def _type_of(number: int) -> tuple[Any, str]:
     if number != _BFLOAT16[0]:
         raise ValueError(f"tensors of the type {number} cannot be read")
     try:
-        import ml_dtypes
-    except ImportError as error:
-        raise ValueError("bfloat16 needs the package ml_dtypes: pip install ml_dtypes") from error
-    return np.dtype(ml_dtypes.bfloat16), _BFLOAT16[1]
+        # NumPy knows it once ml_dtypes is imported, as TensorFlow does.
+        return np.dtype("bfloat16"), _BFLOAT16[1]
+    except TypeError as error:
+        raise ValueError("bfloat16 needs the package ml_dtypes: install and import it") from error

@@ -24,6 +24,9 @@ DEFAULT_TIMEOUT: Final = 10.0
 DEFAULT_KEEPALIVE: Final = 300.0
 """Seconds between pings: a gRPC server with default settings hangs up on who pings more often."""
 
+DEFAULT_BATCH_SIZE: Final = 32
+"""Rows: as many as the exports' batching parameters let a request have."""
+
 _PING_TIMEOUT: Final = 20.0
 _FIRST_RECONNECT_MS: Final = 100
 _LAST_RECONNECT_MS: Final = 2000
@@ -63,7 +66,7 @@ class ClientBase:
         tls: Tls | None = None,
         compression: Literal["gzip", "deflate"] | None = None,
         keepalive: float = DEFAULT_KEEPALIVE,
-        batch_size: int = 64,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         max_in_flight: int = 4,
     ):
         self.address = address

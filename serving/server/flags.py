@@ -37,7 +37,7 @@ REFUSED: Final = {
     "skip_initialize_tpu": "there is no TPU",
     "enable_serialization_as_tensor_content": "answers come in typed fields",
 }
-"""TF-Serving's flags that are not understood here -> why."""
+"""TF-Serving's flags that are not understood here, but for ``false`` -> why."""
 
 
 def parse_flags(arguments: Sequence[str]) -> dict[str, Any]:
@@ -67,7 +67,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Refuse(argparse.Action):
-    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> Never:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        # What is off is honoured: a command of TF-Serving's may say so.
+        if values == "false":
+            return
         raise SettingsError(
             f"TF-Serving's --{self.dest} is not supported: {REFUSED[self.dest]}",
             where="idp-tf serve",

@@ -147,12 +147,13 @@ async def predict(core: ServerCore, request: Any, timeout: float | None = None) 
         RequestError: for a bad request, a model that is not there, or DEADLINE_EXCEEDED.
     """
     spec = check_model_spec(request)
-    key = spec.signature_name or SERVING_DEFAULT
+    key, deadline = spec.signature_name or SERVING_DEFAULT, _deadline(timeout)
     with core.manager.acquire(spec) as (version, model):
         size = sum(_claimed_size(tensor) for tensor in request.inputs.values())
         arrays, wanted = await beside(size, model.read, key, request.inputs, request.output_filter)
-        served = ServedModel(core, model, _deadline(timeout), spec.name, "Predict")
-        outputs = await core.in_time(lambda: served.run(key, arrays, wanted), timeout)
+        served = ServedModel(core, model, deadline, spec.name, "Predict")
+        left = None if deadline is None else deadline - time.monotonic()
+        outputs = await core.in_time(lambda: served.run(key, arrays, wanted), left)
     response = predict_pb2.PredictResponse(model_spec=_resolved(spec, version))
     size = sum(array.size for array in outputs.values())
     await beside(size, _write_outputs, response, outputs)

@@ -178,42 +178,51 @@ async def run_server(
             port that is taken.
     """
     async with AsyncExitStack() as stack:
-        executor = ThreadPoolExecutor(options.grpc_max_threads, thread_name_prefix="session")
-        stack.callback(executor.shutdown, wait=False, cancel_futures=True)
-        metrics = Metrics()
-        manager = ModelManager(options, metrics)
-        stack.push_async_callback(manager.close)
-        server = grpc.aio.server(
-            options=options.channel_options(),
-            maximum_concurrent_rpcs=options.max_concurrent_requests,
-        )
-        health = HealthService()
-        batcher = None
-        if options.batching is not None:
-            batcher = RequestBatcher(options.batching, metrics)
-        if batcher is not None:
-            stack.push_async_callback(batcher.close)
-        core = ServerCore(
-            manager, executor, batcher, options.enable_signature_method_name_check, metrics
-        )
-        server.add_generic_rpc_handlers(service_handlers(core))
-        if options.enable_grpc_healthcheck_service:
-            server.add_generic_rpc_handlers([health.handler()])
+        core, health = _build_core(options, stack), HealthService()
+        server = _grpc_server(core, health, options)
         # The port comes first: loading can take long, and would be in vain.
         port = _bind(server, options)
         http = HttpServer(core, options)
         stack.push_async_callback(_drain, server, http, options.shutdown_grace_seconds)
         stack.callback(health.drain)
         load_custom_ops()
-        if await _unless(stopped, _load(manager, options)):
+        if await _unless(stopped, _load(core.manager, options)):
             await server.start()
             await http.start()
             _LOG.info("answering on %s:%d", options.host, port)
             ready(Ports(port, http.port))
-            config_poll = asyncio.create_task(_poll_config(manager, options))
+            config_poll = asyncio.create_task(_poll_config(core.manager, options))
             stack.callback(config_poll.cancel)
             await stopped.wait()
             _LOG.info("draining")
+
+
+def _build_core(options: ServerOptions, stack: AsyncExitStack) -> ServerCore:
+    """What answers; the stack ends it, what it hangs on last."""
+    executor = ThreadPoolExecutor(options.grpc_max_threads, thread_name_prefix="session")
+    stack.callback(executor.shutdown, wait=False, cancel_futures=True)
+    metrics = Metrics()
+    manager = ModelManager(options, metrics)
+    stack.push_async_callback(manager.close)
+    batcher = None
+    if options.batching is not None:
+        batcher = RequestBatcher(options.batching, metrics)
+        stack.push_async_callback(batcher.close)
+    return ServerCore(
+        manager, executor, batcher, options.enable_signature_method_name_check, metrics
+    )
+
+
+def _grpc_server(core: ServerCore, health: HealthService, options: ServerOptions) -> Any:
+    """The gRPC server with its services; it listens nowhere yet."""
+    server = grpc.aio.server(
+        options=options.channel_options(),
+        maximum_concurrent_rpcs=options.max_concurrent_requests,
+    )
+    server.add_generic_rpc_handlers(service_handlers(core))
+    if options.enable_grpc_healthcheck_service:
+        server.add_generic_rpc_handlers([health.handler()])
+    return server
 
 
 async def _drain(server: Any, http: HttpServer, seconds: float) -> None:

@@ -66,6 +66,14 @@ def test_each_client_gets_its_own_answer(client: ServingClient, expect: Expect) 
         assert [score for _, score in answer] == pytest.approx([s for _, s in expected], abs=1e-5)
 
 
+def test_a_call_of_many_rows(client: ServingClient, expect: Expect) -> None:
+    """By the client's defaults no request is larger than the server takes."""
+    histories = [[f"item-{i % 50}"] for i in range(70)]
+    answers = client.recommend(histories, [2] * 70, "recommender")
+    told = [[item for item, _ in answer] for answer in answers]
+    assert told == [[item for item, _ in expect(history, 2)] for history in histories]
+
+
 def test_a_scalar_cannot_be_batched(client: ServingClient) -> None:
     """tensorflow_serving/batching/batching_util.h, ComputeTensorBatchSize."""
     with pytest.raises(ServingClientError, match="must have at least one dimension"):

@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from tf_serving_facts import FLAGS, message
 
 import serving
+from serving.server.flags import parse_flags
 
 DEPLOY = Path(serving.__path__[0]) / "deploy"
 ROOT = DEPLOY.parents[1]
@@ -133,6 +134,13 @@ def test_threads_are_as_many_as_cores(compose: dict[str, Any], container: dict[s
         assert flags(compose[name]["command"])["tensorflow_session_parallelism"] == str(cores)
     assert container["resources"]["limits"]["cpu"] == str(cores)
     assert flags(container["args"])["tensorflow_session_parallelism"] == str(cores)
+
+
+def test_the_stand_in_takes_the_same_command(compose: dict[str, Any]) -> None:
+    """Moving from one to the other changes the command's first word."""
+    read = parse_flags(compose["serving"]["command"])
+    assert read["model_config_file"] == "/config/models.config"
+    assert read["num_load_threads"] == 3
 
 
 def test_a_broken_version_holds_up_no_other_model(compose: dict[str, Any]) -> None:

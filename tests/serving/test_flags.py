@@ -42,6 +42,11 @@ def test_flags_as_tf_serving_takes_them() -> None:
     assert ServerOptions(**flags).port == 9000
 
 
+def test_what_is_off_is_honoured() -> None:
+    """As in deploy/'s command for TF-Serving."""
+    assert parse_flags(["--port=1", "--enable_profiler=false"]) == {"port": 1}
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse_flags(["--version"])

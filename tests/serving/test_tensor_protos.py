@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,12 +53,28 @@ def test_bfloat16(values: list[float]) -> None:
         np.testing.assert_array_equal(read, array)
 
 
-def test_bfloat16_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client need not have it."""
-    proto = tf.make_tensor_proto(np.array([1.0], BFLOAT16))
-    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-    with pytest.raises(ValueError, match="pip install ml_dtypes"):
-        array_of(proto)
+def test_bfloat16_without_its_package() -> None:
+    """A client need not have it, and may import it at any time. 0x3F80 is 1."""
+    program = """if True:
+        from serving import wire
+        from serving.tensors import array_of
+        proto = wire.TensorProto(dtype=14, half_val=[0x3F80])
+        try:
+            array_of(proto)
+        except ValueError as error:
+            print(error)
+        import ml_dtypes
+        print(array_of(proto).astype(float))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = "bfloat16 needs the package ml_dtypes: install and import it"
+    assert done.stdout.splitlines() == [told, "1.0"]
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, BFLOAT16, "S3"])

@@ -19,6 +19,7 @@ IMPL = "servables/tensorflow/predict_impl.cc"
 UTIL = "servables/tensorflow/predict_util.cc"
 INPUTS = "tensorflow/cc/saved_model/util.cc"
 SESSION = "tensorflow/core/common_runtime/direct_session.cc"
+FRAME = "tensorflow/core/framework/function.cc"
 
 ONE = np.float32([1])
 NO_MODEL = f"no-such-model-{PLAIN}"
@@ -144,21 +145,21 @@ CASES = [
         "duplicate output tensor alias: y",
     ),
     case(
-        SESSION,
+        FRAME,
         "double for float",
         predict(inputs={"x": np.float64([1])}),
         BAD,
         "Expects arg[0] to be float but double is provided",
     ),
     case(
-        SESSION,
+        FRAME,
         "int64 for int32",
         predict(signature="combine", inputs={"a": np.int64([1]), "b": ONE}),
         BAD,
         "Expects arg[0] to be int32 but int64 is provided",
     ),
     case(
-        SESSION,
+        FRAME,
         "a string in the second place",
         predict(signature="combine", inputs={"a": np.int32([1]), "b": ["1"]}),
         BAD,

@@ -20,7 +20,6 @@ POLICY = "core/availability_preserving_policy.cc"
 MANAGER = "core/basic_manager.cc"
 HARNESS = "core/loader_harness.cc"
 WARMUP = "servables/tensorflow/saved_model_warmup.cc"
-LOADER = "tensorflow/cc/saved_model/reader.cc"
 NO_RETRY = {"max_num_load_retries": "0"}
 Policy = source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 NOT_FOUND, DATA_LOSS, FAILED_PRECONDITION, UNIMPLEMENTED = 5, 15, 9, 12
