@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from idp_tf.config import Settings, first_problem, load_settings
 from idp_tf.errors import SettingsError
+from idp_tf.systems import SYSTEMS
 
 
 class Inputs(BaseModel):
@@ -61,11 +62,16 @@ class PipelineSettings(BaseModel):
     beam_args: tuple[str, ...] = Field((), description="Beam's options, such as --runner")
 
     @model_validator(mode="after")
-    def _check_domains(self) -> PipelineSettings:
+    def _check(self) -> PipelineSettings:
         if self.target in self.sources:
             raise ValueError(f"{self.target} is a source and the target too")
         if len(set(self.sources)) != len(self.sources):
             raise ValueError("a source is named twice")
+        usable = [slug for slug, system in SYSTEMS.items() if system.is_trained_on_ids]
+        if self.system not in usable:  # before hours of training, not after them
+            raise ValueError(
+                f"{self.system} is no system that is trained on ids; choose of {', '.join(usable)}"
+            )
         unknown = ({*self.inputs} | {*self.curated_schemas}) - {*self.sources, self.target}
         if unknown:
             raise ValueError(f"{min(unknown)} is neither a source nor the target")

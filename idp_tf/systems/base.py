@@ -83,6 +83,17 @@ class System:
     twin: str | None = None
 
     @property
+    def is_trained_on_ids(self) -> bool:
+        """Whether it is a sequence model trained on item ids, from SASRec or from scratch."""
+        return (
+            self.kind == "sequence"
+            and self.trained
+            and self.items == "ids"
+            and self.embeddings in ("fresh", "generated")
+            and (self.base is None or self.base.model == "sasrec")
+        )
+
+    @property
     def is_matched(self) -> bool:
         """Whether its embeddings are generated, by whichever encoder."""
         return self.embeddings in ("generated", "zero_shot", "untuned")

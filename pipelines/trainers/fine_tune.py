@@ -174,15 +174,7 @@ def _is_alike(before: SequenceModel, model: SequenceModel) -> bool:
 
 
 def _system(config: TrainerConfig) -> System:
-    usable = [
-        slug
-        for slug, system in SYSTEMS.items()
-        if system.kind == "sequence"
-        and system.trained
-        and system.items == "ids"
-        and system.embeddings in ("fresh", "generated")
-        and (system.base is None or system.base.model == "sasrec")
-    ]
+    usable = [slug for slug, system in SYSTEMS.items() if system.is_trained_on_ids]
     if config.system not in usable:
         raise SettingsError(
             f"{config.system!r} is no system that is trained on ids",
