@@ -32,7 +32,7 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
             write_log(Path(name) / "shop", scale, days=DAYS)
             rows.append(
                 run_worker(
-                    "benchmarks.example_gen",
+                    _WORKER,
                     {"folder": name, "workers": 1 if smoke else WORKERS},
                     threads=WORKERS,
                     here=smoke,
