@@ -121,7 +121,7 @@ def load_pipeline_settings(
     given |= {"root": root} if root else {}
     try:
         settings = PipelineSettings.model_validate(given)
-        settings.library  # noqa: B018 - what is wrong in it is to be told now
+        _ = settings.library  # what is wrong in it is to be told now
     except ValidationError as error:
         known = ", ".join(PipelineSettings.model_fields)
         raise SettingsError(first_problem(error), where=file, remedy=f"keys: {known}") from error

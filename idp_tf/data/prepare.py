@@ -37,6 +37,7 @@ from idp_tf.data.readers.files import SourceFile
 from idp_tf.data.readers.raw import RawDomain
 from idp_tf.data.schema import COLUMNS, IdMap
 from idp_tf.data.sequences import MIN_LENGTH, Sequences
+from idp_tf.data.splitmix import GAMMA, mixed
 from idp_tf.data.store import content_hash, load_domain, write_domain
 from idp_tf.data.titles import clean_titles
 from idp_tf.errors import DataError, EmptyDomainError, SettingsError
@@ -209,11 +210,8 @@ def _tie_keys(kept: Interactions, seed: int) -> npt.NDArray[np.uint64]:
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64 (Steele, Lea and Flood 2014), in arithmetic modulo 2**64."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    """What SplitMix64 gives next after each state."""
+    return mixed(values + np.uint64(GAMMA))
 
 
 def _sequences(

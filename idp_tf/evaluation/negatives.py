@@ -8,17 +8,14 @@ system that is given them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from idp_tf.data.sequences import Sequences
+from idp_tf.data.splitmix import GAMMA, mixed
 from idp_tf.errors import DataError, SettingsError
 from idp_tf.evaluation.ranking import Int32Array, Int64Array
-
-_GAMMA: Final = 0x9E3779B97F4A7C15
-"""SplitMix64's step, the golden ratio's fraction of 2^64."""
 
 Draw = Callable[[int, Int64Array], Int64Array]
 """The number of a draw, and how many each user chooses from -> a number below that for each."""
@@ -202,21 +199,14 @@ def _keyed_draw(keys: npt.ArrayLike, seed: int, num_users: int) -> Draw:
     own = np.asarray(keys, np.uint64)
     if own.shape != (num_users,):
         raise DataError(f"keys of shape {own.shape} for {num_users} users", where="keys")
-    start = _mixed(own + _mixed(np.array([seed], np.uint64)))
+    start = mixed(own + mixed(np.array([seed], np.uint64)))
 
     def draw(number: int, sizes: Int64Array) -> Int64Array:
-        bits = _mixed(start + np.uint64((number + 1) * _GAMMA % 2**64))
+        bits = mixed(start + np.uint64((number + 1) * GAMMA % 2**64))
         # 53 bits fill a float64, and the product stays below the size.
         return np.floor((bits >> np.uint64(11)) * 2.0**-53 * sizes).astype(np.int64)
 
     return draw
-
-
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's output function (Steele, Lea and Flood 2014)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def _distinct(sizes: Int64Array, n: int, draw: Draw) -> Int64Array:

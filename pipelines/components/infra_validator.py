@@ -30,7 +30,7 @@ from pipelines.model_files import ModelFiles
 from pipelines.model_servers import Address, serve_by_tf_serving, serve_locally
 
 if TYPE_CHECKING:
-    from serving.client import ServingClient
+    from serving.client import ModelSpec, ServingClient
 
 _LOG = logging.getLogger("pipelines.InfraValidator")
 
@@ -208,13 +208,13 @@ def _ask(where: Address, questions: Sequence[Question], timeout: float) -> list[
         return [client.predict(spec, q.inputs, q.signature) for q in questions]
 
 
-def _refuses_nonsense(client: ServingClient, spec: object, question: Question) -> None:
+def _refuses_nonsense(client: ServingClient, spec: ModelSpec, question: Question) -> None:
     """A request that cannot be answered must be refused, and the server must live on."""
     from serving.client import ServingClientError
 
     inputs = {name: value for name, value in question.inputs.items() if name != "k"}
     try:
-        client.predict(spec, inputs)  # type: ignore[arg-type]
+        client.predict(spec, inputs)
     except ServingClientError as error:
         if error.code == _BAD_REQUEST:
             return
