@@ -62,7 +62,6 @@ def graph(
 @pipeline.command()
 def rollback(
     root: Root,
-    model: Annotated[str, typer.Option(help="The model's name.")] = "recommender",
     to: Annotated[
         int | None, typer.Option(help="The version to go to; the one before the latest if none.")
     ] = None,
@@ -71,6 +70,6 @@ def rollback(
     """Have servers go back to an earlier version; the next run does not build on the later one."""
     from pipelines.rollback import roll_back
 
-    done = roll_back(root, model, to=to, why=why)
+    done = roll_back(root, to=to, why=why)
     taken = ", ".join(map(str, done.taken_back)) or "none"
     typer.echo(f"Version {done.version} is the latest now; taken back: {taken}.")

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from idp_tf.errors import WorkdirError
 from pipelines.record import Record
 from pipelines.root import locked
 from pipelines.versions import RolledBack, rollback, rollbacks
 
 
-def roll_back(root: Path, model: str, *, to: int | None = None, why: str = "") -> RolledBack:
-    """Makes an earlier version of a pushed model the latest, and the record pass over later ones.
+def roll_back(root: Path, *, to: int | None = None, why: str = "") -> RolledBack:
+    """Makes an earlier version of the pushed model the latest, and the record pass over later ones.
+
+    Versions are those of the folder to which the last run's Pusher pushes.
 
     Args:
         root: The pipeline's root.
-        model: The model's name.
         to: The version; the one before the latest by default.
         why: For the record.
 
     Raises:
         WorkdirError: if there is no such version, or a run is at work.
     """
-    destination = root / "serving" / model
     with locked(root), Record(root, read_only=True) as record:
+        destination = _destination(record, root)
         done = rollback(destination, to=to, why=why)
         record.set_rolled_back(str(one["fingerprint"]) for one in rollbacks(destination))
     return done
+
+
+def _destination(record: Record, root: Path) -> Path:
+    pushing = record.last_used("Pusher")
+    if pushing is None:
+        raise WorkdirError("no run has come to its Pusher here yet", where=root)
+    (pushed,) = record.outputs(pushing.id)["pushed_model"]
+    return Path(pushed.properties["destination"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,10 @@ from typing import Any
 import pytest
 from component_run import statistics
 
-from idp_tf.errors import ClusterError, MissingDataError, SettingsError
-from pipelines.flink import FlinkCluster, find_distribution
+from idp_tf.errors import ClusterError, SettingsError
+from pipelines.flink import FlinkCluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-HERE = Path(__file__).parent
-HOME = HERE.parents[2] / ".flink"
 
 
 def wait_for(ready: Callable[[], Any], what: str) -> Any:
@@ -29,19 +27,6 @@ def wait_for(ready: Callable[[], Any], what: str) -> Any:
             return found
         time.sleep(0.2)
     pytest.fail(f"waited too long for {what}")
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
-    try:
-        distribution = find_distribution(HOME)
-    except MissingDataError as error:
-        pytest.skip(f"no Flink to start: {error}")
-    folder = tmp_path_factory.mktemp("flink")
-    with FlinkCluster(distribution, folder, python_path=[HERE]) as cluster:
-        yield cluster
-    left = [one.name for one in (*cluster.task_managers, cluster.job_manager) if one.alive()]
-    assert left == []
 
 
 @pytest.fixture(scope="module")
