@@ -8,6 +8,7 @@ this process even when ``--direct_running_mode=multi_processing`` divides the wo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+_WORKERS_LOGGER: Final = "apache_beam.runners.portability.local_job_service"
 LOCAL_RUNNERS: Final = ("directrunner", "direct", "fnapirunner", "fnapi")
 
 
@@ -55,8 +57,14 @@ def build_pipeline(beam_args: Sequence[str] = ()) -> beam.Pipeline:
     from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
     if runs_in_memory(options):
+        logging.getLogger(_WORKERS_LOGGER).addFilter(_is_worth_telling)
         return beam.Pipeline(runner=FnApiRunner(), options=options)
     return beam.Pipeline(options=options)
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Not that a worker process has no folder for a pickled main session: none is ever used."""
+    return "No semi_persistent_directory found" not in record.getMessage()
 
 
 def runs_in_memory(options: PipelineOptions) -> bool:

@@ -19,7 +19,8 @@ The steps, each counted in the manifest:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +46,8 @@ from idp_tf.errors import DataError, EmptyDomainError, SettingsError
 __all__ = ["Ties", "load_domain", "prepare_domain", "write_domain"]
 
 Ties = Literal["random", "id", "source"]
+IdsOf = Callable[[npt.NDArray[np.int32]], Iterable[str]]
+"""Ids of ascending codes."""
 TIES: tuple[Ties, ...] = ("random", "id", "source")
 
 logger = logging.getLogger(__name__)
@@ -80,7 +83,7 @@ def prepare_domain(
     users, items = _sorted_ids(raw)
     interactions = _coded(raw, users, items, ties)
     kept, records = _filtered(interactions, len(items), k_core, raw.name)
-    ordered = in_order(kept, ties, seed)
+    ordered = in_order(kept, ties, seed, lambda codes: users[codes], lambda codes: items[codes])
     sequences, user_codes, item_codes = _sequences(ordered)
     titles = _titles(raw, items)[item_codes].to_list()
     ids = IdMap(items[item_codes])
@@ -192,21 +195,37 @@ def some_without_time(missing: int, interactions: int, name: str) -> DataError:
     )
 
 
-def in_order(kept: Interactions, ties: Ties, seed: int) -> Interactions:
-    """By user and time; then ``ties`` decides, then the item, then the row."""
+def in_order(kept: Interactions, ties: Ties, seed: int, users: IdsOf, items: IdsOf) -> Interactions:
+    """By user and time; then ``ties`` decides, then the item, then the row.
+
+    Args:
+        kept: Interactions.
+        ties: How those of a user at the same time are ordered.
+        seed: The seed of a random order.
+        users: Gives the users' ids.
+        items: Gives the items' ids.
+    """
     keys: list[npt.NDArray[Any]] = [kept.rows, kept.items]
     if ties == "source":
         keys = [kept.rows]
     elif ties == "random":
-        keys.append(_tie_keys(kept, seed))
+        keys.append(_tie_keys(seed, _hashes(kept.users, users), _hashes(kept.items, items)))
     return kept.take(np.lexsort((*keys, kept.times, kept.users)))
 
 
-def _tie_keys(kept: Interactions, seed: int) -> npt.NDArray[np.uint64]:
-    """A hash of seed, user and item (codes before any filter, so no filter changes it)."""
+def _tie_keys(
+    seed: int, users: npt.NDArray[np.uint64], items: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.uint64]:
+    """A hash of seed, user and item."""
     state = _mixed(np.full(1, seed, np.uint64))
-    state = _mixed(state ^ kept.users.astype(np.uint64))
-    return _mixed(state ^ kept.items.astype(np.uint64))
+    return _mixed(_mixed(state ^ users) ^ items)
+
+
+def _hashes(codes: npt.NDArray[np.int32], ids: IdsOf) -> npt.NDArray[np.uint64]:
+    """64 bits of each code's id; of the id alone, so that what is new tomorrow changes no order."""
+    distinct, places = np.unique(codes, return_inverse=True)
+    digests = (blake2b(text.encode(), digest_size=8).digest() for text in ids(distinct))
+    return np.frombuffer(b"".join(digests), "<u8")[places]
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

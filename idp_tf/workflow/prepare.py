@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _FRESH = ".fresh"
 
 # Raised when the same inputs would make something else.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def prepare(run: Run) -> None:

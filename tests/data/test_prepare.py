@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from itertools import groupby
 from typing import Any, Literal, cast
@@ -151,6 +152,39 @@ def test_random_ties_are_random_seeded_and_independent_of_filters() -> None:
     cored = histories(prepare_domain(raw(more, titled), k_core=5, seed=0))
     with_more.pop("a")
     assert cored == with_more
+
+
+@given(ROWS, st.sampled_from(["", "0", "b5", "z9"]))
+@settings(max_examples=40)
+def test_what_is_new_changes_nobodys_order(rows: list[Row], new: str) -> None:
+    """Up to half of all last items tie: another order would make tests of what was trained on."""
+    rows += [("a", item, 0.0) for item in "uvw"]
+    known = histories(prepare_domain(raw(rows), k_core=1))
+    more = [*rows, *((f"{new}user", item, 0.0) for item in ("u", f"{new}item", f"{new}other"))]
+    grown = histories(prepare_domain(raw(more), k_core=1))
+    assert {user: grown[user] for user in known} == known
+
+
+def test_random_ties_hang_on_seed_user_and_item() -> None:
+    """SplitMix64 of the seed, then of the user's and of the item's BLAKE2b, as Python's ints."""
+
+    def split_mix(state: int) -> int:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        return state ^ (state >> 31)
+
+    def key(user: str, item: str) -> int:
+        state = split_mix(3)
+        for text in (user, item):
+            digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+            state = split_mix(state ^ int.from_bytes(digest, "little"))
+        return state
+
+    rows = [(user, f"é{item}", 7.0) for user in "ab" for item in range(20)]
+    found = histories(prepare_domain(raw(rows), k_core=1, seed=3))
+    for user, history in found.items():
+        assert history == sorted(history, key=lambda item: key(user, item))
 
 
 def test_repeats_are_kept_unless_the_time_is_the_same() -> None:

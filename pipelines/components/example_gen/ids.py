@@ -1,7 +1,7 @@
 """Ids of all blocks to codes: positions among the sorted distinct ids, each range by itself.
 
-Blocks have their ids sorted, so that a range of them is a slice of a mapped file. Codes must be
-those of the in-memory preparation, since the order of ties depends on them.
+Blocks have their ids sorted, so that a range of them is a slice of a mapped file. Codes are
+those of the in-memory preparation, whose order of users and items is that of their ids.
 """
 
 from __future__ import annotations

@@ -85,7 +85,13 @@ class WriteUsers(Task):
 
     def make(self, folder: Path) -> Stats:
         """Writes ``train.gz`` and ``eval.gz``, and sequences and users for the hash."""
-        rows = in_order(read_bucket(self.bucket), self.ties, self.seed)
+        rows = in_order(
+            read_bucket(self.bucket),
+            self.ties,
+            self.seed,
+            lambda codes: self.users.texts(codes).to_pylist(),
+            lambda codes: self.items.texts(codes).to_pylist(),
+        )
         codes, lengths = np.unique(rows.users, return_counts=True)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         user_ids = self.users.texts(codes)

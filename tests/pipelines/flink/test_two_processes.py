@@ -21,7 +21,7 @@ def python_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (Path(__file__).parent, ROOT))))
 
 
-def test_counters_come_back(tmp_path: Path) -> None:
+def test_counters_come_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logs = []
     for k in range(4):
         logs.append(tmp_path / f"{k}.csv")
@@ -29,6 +29,7 @@ def test_counters_come_back(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     counted = filter_once(logs, tmp_path / "out", ARGS)
     assert counted == {"rows read": 12, "rows dropped": 4}
+    assert not [line for line in caplog.messages if line.startswith("Worker: ")]
     kept = sorted("".join(f.read_text() for f in (tmp_path / "out").iterdir()).split())
     assert kept == sorted(
         f"{u},{i},{k}" for u, i in (("u1", "tea"), ("u2", "cup")) for k in range(4)
