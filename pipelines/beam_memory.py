@@ -17,45 +17,37 @@ from pipelines.beam_options import build_options, runs_in_memory
 
 WARN_ABOVE: Final = 0.6
 """The share of the free memory above which a pipeline is run, and told of."""
-_MIB: Final = 2**20
+SPILLS: Final = "run it on an engine that spills to disk (docs/pipelines-runners.md)"
 
 _LOG = logging.getLogger("pipelines.beam_memory")
 
 
 def check_memory(
-    input_bytes: int,
-    beam_args: Sequence[str] = (),
-    *,
-    factor: float,
-    base_bytes: int = 0,
-    available: int | None = None,
+    where: str, what: str, needed: int, beam_args: Sequence[str] = (), *, remedy: str = SPILLS
 ) -> None:
-    """Refuses a pipeline that Beam's own runner could not hold; other runners spill to disk.
+    """Refuses what Beam's own runner could not hold, and tells of what it could hardly.
+
+    Other runners are not asked: what passes between their stages is spilled, and their workers
+    have memory of their own.
 
     Args:
-        input_bytes: Size of what the pipeline reads, uncompressed.
-        beam_args: Its options, of which the runner counts.
-        factor: Bytes that the runner holds at its peak for a byte of input; measured by the
-            component, since it depends on how rows are batched.
-        base_bytes: What is held whatever the input.
-        available: Memory that can be had; by default ``available_memory()``.
+        where: The domain or the node.
+        what: What is held, for the message.
+        needed: Bytes at the peak, as the component has measured them.
+        beam_args: Beam's options, of which the runner counts.
+        remedy: What else can be done.
 
     Raises:
         SettingsError: if more is needed than can be had.
     """
     if not runs_in_memory(build_options(beam_args)):
         return
-    free = available_memory() if available is None else available
-    needed = round(input_bytes * factor) + base_bytes
-    said = (
-        f"{input_bytes / _MIB:,.0f} MiB of input need about {needed / _MIB:,.0f} MiB of memory on"
-        f" Beam's own runner, and {free / _MIB:,.0f} MiB can be had"
-    )
-    remedy = "run it on an engine that spills to disk, such as Flink (docs/pipelines-runners.md)"
+    free = available_memory()
+    said = f"{what} need about {needed >> 20:,} MiB of memory, and {free >> 20:,} MiB can be had"
     if needed > free:
-        raise SettingsError(said, where="--runner", remedy=remedy)
+        raise SettingsError(said, where=where, remedy=remedy)
     if needed > WARN_ABOVE * free:
-        _LOG.warning("%s; %s", said, remedy)
+        _LOG.warning("%s: %s", where, said)
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

@@ -28,7 +28,10 @@ def key_of(node: Node, inputs: Mapping[str, Sequence[Artifact]]) -> dict[str, An
         "version": component.version,
         "parameters": json.loads(json.dumps(component.cache_inputs(node.parameters))),
         "inputs": {
-            key: {artifact.producer: artifact.fingerprint for artifact in artifacts}
+            key: {
+                artifact.producer: component.fingerprint_of(node.parameters, key, artifact)
+                for artifact in artifacts
+            }
             for key, artifacts in sorted(inputs.items())
         },
         # JSON objects have no order, but inputs may.

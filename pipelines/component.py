@@ -72,6 +72,8 @@ class Component(ABC, Generic[P]):
         resolved: Type of each input that is looked up in the record when the component runs,
             such as the last blessed model. They are no part of the cache key: a run in which
             nothing else has changed does nothing.
+        compared: Keys of resolved inputs that a result stands and falls with: it is made again if
+            another artifact has come in their place, unless that is one of its own inputs.
         optional: Keys of inputs that need not be wired.
         outputs: Type of each output.
         parameters: The class of its parameters.
@@ -81,6 +83,7 @@ class Component(ABC, Generic[P]):
     version: ClassVar[int] = 1
     inputs: ClassVar[Mapping[str, str]] = {}
     resolved: ClassVar[Mapping[str, str]] = {}
+    compared: ClassVar[frozenset[str]] = frozenset()
     optional: ClassVar[frozenset[str]] = frozenset()
     outputs: ClassVar[Mapping[str, str]]
     parameters: ClassVar[type[Parameters]] = Parameters
@@ -101,6 +104,18 @@ class Component(ABC, Generic[P]):
         nothing (how many workers) leaves those out.
         """
         return parameters.model_dump(mode="json")
+
+    def fingerprint_of(self, parameters: P, key: str, artifact: Artifact) -> str:
+        """What decides of an artifact that it reads, its fingerprint by default.
+
+        A component that reads a part of what an artifact holds overrides this.
+
+        Args:
+            parameters: The parameters.
+            key: The input.
+            artifact: What it reads there.
+        """
+        return artifact.fingerprint
 
     def undone(self, parameters: P, outputs: Mapping[str, Artifact]) -> str:
         """Why an earlier execution has to be repeated, though all that it read is as it was.

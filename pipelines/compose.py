@@ -35,7 +35,7 @@ FINE_TUNE: Final = "Trainer.fine_tune"
 _PRETRAIN: Final = "Trainer.pretrain"
 _MATCHER: Final = "Trainer.matcher"
 _CONTROL: Final = "Trainer.control"
-_LAST_PUSHED: Final = Latest(FINE_TUNE, "model", (PUSHER, "pushed_model", "pushed"))
+_LAST_PUSHED: Final = Latest(FINE_TUNE, "model", (PUSHER, "pushed_model", "pushed"), needed=True)
 
 
 def compose(settings: PipelineSettings) -> Pipeline:
@@ -81,7 +81,7 @@ def _source_nodes(settings: PipelineSettings) -> list[Node]:
     pretrain = _only(library, "seed", "model", "pretrain", "evaluation")
     matcher = _only(library, "seed", "matcher")
     return [
-        _node(_PRETRAIN, Trainer(), _trains("pretrain", pretrain), data, gates=gates),
+        _node(_PRETRAIN, Trainer(), _trains("pretrain", pretrain, titles=False), data, gates=gates),
         _node(
             _MATCHER,
             Trainer(),
@@ -123,7 +123,13 @@ def _target_nodes(settings: PipelineSettings) -> list[Node]:
             },
             {"previous": embeddings},
         ),
-        _node(_CONTROL, Trainer(), _trains("fine_tune", tuned, system="sasrec"), data, gates=gates),
+        _node(
+            _CONTROL,
+            Trainer(),
+            _trains("fine_tune", tuned, system="sasrec", titles=False),
+            data,
+            gates=gates,
+        ),
         _node(
             FINE_TUNE,
             Trainer(),
@@ -194,11 +200,14 @@ def _example_gen(settings: PipelineSettings, domain: str) -> dict[str, Any]:
     }
 
 
-def _trains(module: str, settings: dict[str, Any], system: str | None = None) -> dict[str, Any]:
+def _trains(
+    module: str, settings: dict[str, Any], system: str | None = None, *, titles: bool = True
+) -> dict[str, Any]:
     return {
         "module": f"pipelines.trainers.{module}",
         "settings": settings,
         "system": system,
+        "reads_titles": titles,
     }
 
 

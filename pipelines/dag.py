@@ -35,11 +35,14 @@ class Latest:
             accepted, such as ``("Pusher", "pushed_model", "pushed")``: of that node's executions
             which read the artifact, the newest one counts whose output has the property. None
             takes the newest of all. What was rolled back is passed over.
+        needed: Whether nothing runs if it was removed from the disk. Otherwise the one before it
+            that is still there is taken, or none.
     """
 
     node: str
     output: str
     accepted_by: tuple[str, str, str] | None = None
+    needed: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from idp_tf.errors import MissingDataError
 from idp_tf.workflow.artifacts import read_json, write_json
 from pipelines.artifacts import Artifact, OutputArtifact, digest_of
 from pipelines.beam_results import remove_leftovers
 from pipelines.cache_key import hash_of, key_of, reason_to_run
 from pipelines.component import Execution
-from pipelines.dag import Node, Pipeline
+from pipelines.dag import Latest, Node, Pipeline
 from pipelines.failures import told
 from pipelines.record import KILLED, ExecutionRow, Record
 from pipelines.root import (
@@ -113,9 +114,12 @@ def run_node(
     key = key_of(node, inputs)
     cache_key = hash_of(key)
     found = record.finished(node.id, cache_key)
-    undone = node.component.undone(node.parameters, found[1]) if found else ""
-    if found and not undone:
+    undone = ""
+    if found:
         row, outputs = found
+        undone = node.component.undone(node.parameters, outputs)
+        undone = undone or _outdated(node, record.inputs(row.id), inputs, record)
+    if found and not undone:
         record.note_cached(run, row, outputs)
         # Its process may have been killed when all but this was done.
         shutil.rmtree(work_folder(root, node.id, cache_key), ignore_errors=True)
@@ -174,11 +178,46 @@ def run_nodes(
 
 def _resolved(node: Node, record: Record) -> dict[str, list[Artifact]]:
     """What the record has for a node's resolved inputs; nothing for those that it lacks."""
-    found = {
-        key: record.latest(query.node, query.output, query.accepted_by)
-        for key, query in node.resolved.items()
-    }
+    found = {key: _look_up(query, record) for key, query in node.resolved.items()}
     return {key: [artifact] for key, artifact in found.items() if artifact is not None}
+
+
+def _look_up(query: Latest, record: Record) -> Artifact | None:
+    found = record.latest(query.node, query.output, query.accepted_by, removed_too=query.needed)
+    if found is not None and not found.uri.is_dir():
+        raise MissingDataError(
+            f"the last {query.output} of {query.node} that was accepted has been removed",
+            where=found.uri,
+            remedy="put it back; of a model that was pushed, the folder of its version is what"
+            f" belongs in {found.uri / 'Format-Serving'}",
+        )
+    return found
+
+
+def _outdated(
+    node: Node,
+    then: Mapping[str, Sequence[Artifact]],
+    inputs: Mapping[str, Sequence[Artifact]],
+    record: Record,
+) -> str:
+    """Why what an earlier execution had looked up does not hold any more; "" if it does.
+
+    Args:
+        node: The node.
+        then: All that the execution read.
+        inputs: What the node reads now.
+        record: The record.
+    """
+    own = {artifact.fingerprint for artifacts in inputs.values() for artifact in artifacts}
+    for key, query in node.resolved.items():
+        before = then.get(key, ())
+        if any(record.is_rolled_back(artifact) for artifact in before):
+            return f"the {key} that it went by has been rolled back"
+        if key in node.component.compared:
+            now = _look_up(query, record)
+            if now and now.fingerprint not in own | {artifact.fingerprint for artifact in before}:
+                return f"another {key} has come in the place of the one that it went by"
+    return ""
 
 
 def _run(
@@ -257,7 +296,7 @@ def _write_journal(work: Path, number: int, execution: Execution[Any]) -> None:
             "uri": str(output.uri),
             "fingerprint": fingerprint,
         }
-        _sync(output.uri)
+        _sync_whole(output.uri)
     content = {"execution": number, "outputs": outputs, "counters": execution.counters}
     write_json(work / _JOURNAL, content)
     _sync(work)
@@ -293,9 +332,15 @@ def _settle(
     return numbered
 
 
-def _sync(folder: Path) -> None:
-    """Has what a folder lists survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync_whole(folder: Path) -> None:
+    """Has a folder and all that it holds survive a loss of power."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Has a file, or what a folder lists, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

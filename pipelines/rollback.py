@@ -26,8 +26,13 @@ def roll_back(root: Path, *, to: int | None = None, why: str = "") -> RolledBack
     with locked(root), Record(root, read_only=True) as record:
         destination = _destination(record, root)
         done = rollback(destination, to=to, why=why)
-        record.set_rolled_back(str(one["fingerprint"]) for one in rollbacks(destination))
+        mark_rolled_back(record, destination)
     return done
+
+
+def mark_rolled_back(record: Record, destination: Path) -> None:
+    """Has the record pass over what was rolled back in a folder of versions, and nothing else."""
+    record.set_rolled_back(str(one["fingerprint"]) for one in rollbacks(destination))
 
 
 def _destination(record: Record, root: Path) -> Path:

@@ -29,6 +29,7 @@ from pipelines.failures import told
 from pipelines.launcher import Listener, NodeResult, recover, run_nodes
 from pipelines.record import Record
 from pipelines.report import REPORT, write_report
+from pipelines.rollback import mark_rolled_back
 from pipelines.root import locked, logs_folder
 from pipelines.run_log import PACKAGES, logged
 from pipelines.settings import PipelineSettings, load_pipeline_settings
@@ -102,6 +103,8 @@ def _run(
     began = time.monotonic()
     with locked(settings.root, wait=wait), Record(settings.root) as record:
         recovered = recover(settings.root, record)
+        # A rollback may have been killed between servers' folder and the record.
+        mark_rolled_back(record, settings.destination)
         run = record.begin_run(settings=settings.model_dump_json())
         with logged(logs_folder(settings.root) / f"run-{run}.jsonl", run) as log:
             try:

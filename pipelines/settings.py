@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from idp_tf.config import Settings, first_problem, load_settings
 from idp_tf.errors import SettingsError
@@ -60,6 +67,12 @@ class PipelineSettings(BaseModel):
     infra_validator: Mapping[str, Any] = {}
     pusher: Mapping[str, Any] = {}
     beam_args: tuple[str, ...] = Field((), description="Beam's options, such as --runner")
+
+    @field_validator("data", "root")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        """The record, and workers elsewhere, know artifacts by their paths."""
+        return folder.absolute()
 
     @model_validator(mode="after")
     def _check(self) -> PipelineSettings:

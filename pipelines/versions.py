@@ -145,7 +145,7 @@ def rollback(destination: Path, *, to: int | None = None, why: str = "") -> Roll
         if restored:
             _restore(destination, target)
         later = tuple(number for number in _numbers(destination) if number > target)
-        for number in later:
+        for number in reversed(later):  # a kill must not leave a later one served
             _write_record(destination, number, target, why)
         _take_back(destination)
     return RolledBack(target, later, restored)

@@ -41,6 +41,11 @@ class TrainerParameters(Parameters):
     )
     settings: Mapping[str, Any] = Field({}, description="as idp_tf.config.Settings, nested")
     system: str | None = Field(None, description="the system, for pipelines.trainers.fine_tune")
+    reads_titles: bool = Field(
+        True,
+        description="False: new titles of the same items do not train anew, and those in what is"
+        " exported may be old",
+    )
     train_steps: int | None = Field(None, ge=1, description="most steps; None: as settings say")
 
 
@@ -147,6 +152,12 @@ class Trainer(Component[TrainerParameters]):
             "module_digest": digest_of(module_file(parameters.module)),
         }
 
+    def fingerprint_of(self, parameters: TrainerParameters, key: str, artifact: Artifact) -> str:
+        """Of items whose titles are not read, a hash of their ids alone."""
+        if key == "items" and not parameters.reads_titles:
+            return str(artifact.properties["ids"])
+        return artifact.fingerprint
+
 
 def build_fn_args(execution: Execution[TrainerParameters]) -> FnArgs:
     """What a trainer module is called with in an execution.
@@ -183,7 +194,8 @@ def build_fn_args(execution: Execution[TrainerParameters]) -> FnArgs:
         eval_files=_patterns(inputs["examples"], "eval"),
         serving_model_dir=str(output / SERVING),
         eval_model_dir=str(output / "Format-TFMA"),
-        model_run_dir=str(execution.work / "model_run"),
+        # The base is looked up: after a rollback it is another, and training begins anew.
+        model_run_dir=str(execution.work / f"model_run-{base.fingerprint[:16] if base else 'new'}"),
         train_steps=parameters.train_steps,
         base_model=str(base.uri / SERVING) if base else None,
         custom_config=custom,

@@ -242,10 +242,29 @@ class Record:
         return self._artifacts(execution, EventType.OUTPUT)
 
     def latest(
-        self, node_id: str, output: str, accepted_by: tuple[str, str, str] | None = None
+        self,
+        node_id: str,
+        output: str,
+        accepted_by: tuple[str, str, str] | None = None,
+        *,
+        removed_too: bool = False,
     ) -> Artifact | None:
-        """The newest artifact of a node's output that is still there; see ``dag.Latest``."""
-        return next(self._candidates(node_id, output, accepted_by), None)
+        """The newest artifact of a node's output, see ``dag.Latest``.
+
+        Args:
+            node_id: The node.
+            output: The key of its output.
+            accepted_by: Who says which count.
+            removed_too: Whether one counts that is on the disk no more.
+        """
+        for artifact in self._candidates(node_id, output, accepted_by):
+            if removed_too or artifact.uri.is_dir():
+                return artifact
+        return None
+
+    def is_rolled_back(self, artifact: Artifact) -> bool:
+        """Whether ``set_rolled_back`` has marked an artifact."""
+        return bool(self._tables.properties("Artifact", artifact.id).get(_ROLLED_BACK))
 
     def set_rolled_back(self, fingerprints: Iterable[str]) -> None:
         """Passes over artifacts of these fingerprints from now on, and over no others."""
@@ -271,12 +290,8 @@ class Record:
             else:
                 continue
             for artifact in judged:
-                if artifact.producer == node_id and self._can_be_read(artifact):
+                if artifact.producer == node_id and not self.is_rolled_back(artifact):
                     yield artifact
-
-    def _can_be_read(self, artifact: Artifact) -> bool:
-        noted = self._tables.properties("Artifact", artifact.id)
-        return artifact.uri.is_dir() and not noted.get(_ROLLED_BACK)
 
     def _executions_of(
         self, node_id: str, states: Iterable[ExecutionState] = (ExecutionState.COMPLETE,)

@@ -69,11 +69,12 @@ def run_fn(fn_args: Any) -> None:
         model,
         IdMap(merged.external_ids),
         work / "export",
-        titles=merged.titles,
         about={"domains": merged.names, "system": "pre-trained sasrec"},
     )
     told = {**asdict(state), "items": merged.num_items}
-    save_model(model, extra_folder(version, item_table(merged), told) / MODEL)
+    # Without titles: new ones would have to train it anew, which they do not change.
+    items = item_table(merged).drop("title")
+    save_model(model, extra_folder(version, items, told) / MODEL)
     place(version, fn_args.serving_model_dir)
 
 

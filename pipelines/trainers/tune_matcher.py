@@ -59,7 +59,7 @@ def run_fn(fn_args: Any) -> None:
     refuse_base_model(fn_args)
     pretrained, items = _pretrained(config)
     merged = MergedDomains.of(read_domains(fn_args, config))
-    if not items.equals(item_table(merged)):
+    if not items.equals(item_table(merged).drop("title")):
         raise DataError(
             f"it was trained on {items.height} items, which are not the {merged.num_items} here",
             where=config.pretrained,

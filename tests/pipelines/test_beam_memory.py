@@ -4,36 +4,90 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from tensorflow.core.protobuf import saved_model_pb2
 
 from idp_tf.errors import SettingsError
+from pipelines import beam_memory
+from pipelines.artifacts import Artifact, OutputArtifact
 from pipelines.beam_memory import available_memory, check_memory
+from pipelines.component import Component, Execution
+from pipelines.components.bulk_inferrer import BulkInferrer
+from pipelines.components.statistics_gen import StatisticsGen
 
 MIB = 2**20
 
 
+TWO: Final = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+@pytest.fixture
+def gibibyte(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beam_memory, "available_memory", lambda: 1024 * MIB)
+
+
+@pytest.mark.usefixtures("gibibyte")
 def test_what_fits_is_run_and_what_is_near_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        check_memory(100 * MIB, factor=5.0, base_bytes=100 * MIB, available=1000 * MIB)  # 600
+        check_memory("shop", "the titles", 614 * MIB)
         assert caplog.messages == []
-        check_memory(100 * MIB, factor=6.0, base_bytes=100 * MIB, available=1000 * MIB)  # 700
-    (said,) = caplog.messages
-    assert "100 MiB of input need about 700 MiB" in said
-    assert "1,000 MiB can be had" in said
-    assert "Flink" in said
+        check_memory("shop", "the titles", 615 * MIB)
+    assert caplog.messages == [
+        "shop: the titles need about 615 MiB of memory, and 1,024 MiB can be had"
+    ]
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(SettingsError, match="need about 1,100 MiB.*1,000 MiB can be had"):
-        check_memory(100 * MIB, factor=10.0, base_bytes=100 * MIB, available=1000 * MIB)
-    two = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    with pytest.raises(SettingsError, match="--runner"):
-        check_memory(100 * MIB, two, factor=11.0, available=1000 * MIB)
+@pytest.mark.usefixtures("gibibyte")
+@pytest.mark.parametrize("beam_args", [(), TWO])
+def test_what_does_not_fit_is_refused(beam_args: tuple[str, ...]) -> None:
+    said = "(?s)need about 1,025 MiB .*1,024 MiB can be had.*spills"
+    with pytest.raises(SettingsError, match=said):
+        check_memory("shop", "the titles", 1025 * MIB, beam_args)
 
 
+@pytest.mark.usefixtures("gibibyte")
 def test_engines_that_spill_are_not_asked() -> None:
-    check_memory(10**15, ["--runner=PortableRunner"], factor=10.0, available=1)
+    check_memory("shop", "the titles", 10**15, ["--runner=PortableRunner"])
+
+
+@pytest.mark.usefixtures("gibibyte")
+@pytest.mark.parametrize(
+    ("component", "inputs"),
+    [
+        (StatisticsGen(), {"examples": {"interactions": 10**7}, "items": {}}),
+        (BulkInferrer(), {"items": {"items": 10**6}, "model": {}}),
+    ],
+)
+def test_components_ask_before_they_read(
+    component: Component[Any], inputs: dict[str, dict[str, int]], tmp_path: Path
+) -> None:
+    write_saved_model(tmp_path)
+    artifacts = {
+        key: [Artifact(component.inputs[key], tmp_path, key, {"domain": "shop", **told})]
+        for key, told in inputs.items()
+    }
+    outputs = {key: OutputArtifact(kind, tmp_path) for key, kind in component.outputs.items()}
+    execution = Execution(
+        "Node.shop", artifacts, outputs, component.parameters(), tmp_path / "work", ()
+    )
+    with pytest.raises(SettingsError, match=r"(?s)Node\.shop.* need about .*spills"):
+        component.execute(execution)
+
+
+def write_saved_model(folder: Path) -> None:
+    """What looks like an encoder and like examples, as long as nobody reads them."""
+    for split in ("train", "eval", "all"):
+        (folder / f"Split-{split}").mkdir()
+        (folder / f"Split-{split}" / "data_tfrecord-00000-of-00001.gz").touch()
+    model = saved_model_pb2.SavedModel()
+    signature = model.meta_graphs.add().signature_def["serving_default"]
+    signature.inputs["examples"].name = "examples:0"
+    for size in (-1, 8):
+        signature.outputs["embedding"].tensor_shape.dim.add(size=size)
+    (folder / "Format-Serving").mkdir()
+    (folder / "Format-Serving" / "saved_model.pb").write_bytes(model.SerializeToString())
 
 
 def machine(folder: Path, *, available: int, cgroup: str) -> tuple[Path, Path]:

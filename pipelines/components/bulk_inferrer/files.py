@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def write_shard(file: Path, found: Vectors) -> None:
     """Writes a shard, whole or not at all."""
     import tensorflow as tf
 
-    fresh = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    fresh = file.with_name(f"{file.name}.{uuid.uuid4().hex}.tmp")
     # Floats hardly shrink, however hard one tries.
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
     with tf.io.TFRecordWriter(str(fresh), options) as writer:

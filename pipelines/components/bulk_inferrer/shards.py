@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,7 +216,7 @@ class WriteShards(beam.DoFn):
         write_shard(file, Vectors(plan.item_ids, vectors, plan.digests))
         figures = _count(plan)
         done = _figures_file(Path(self.folder), plan.shard, self.num_shards)
-        fresh = done.with_name(f"{done.name}.{os.getpid()}.tmp")
+        fresh = done.with_name(f"{done.name}.{uuid.uuid4().hex}.tmp")
         fresh.write_text(json.dumps(figures), encoding="utf-8")
         os.replace(fresh, done)
         self._encoded += len(plan.fresh)

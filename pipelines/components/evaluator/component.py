@@ -77,6 +77,7 @@ class Evaluator(Component[EvaluatorParameters]):
         "control": artifacts.MODEL,
     }
     resolved: ClassVar[Mapping[str, str]] = {"baseline_model": artifacts.MODEL}
+    compared: ClassVar[frozenset[str]] = frozenset({"baseline_model"})
     outputs: ClassVar[Mapping[str, str]] = {
         "evaluation": artifacts.EVALUATION,
         "blessing": artifacts.BLESSING,

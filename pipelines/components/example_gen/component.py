@@ -113,7 +113,7 @@ class ExampleGen(Component[ExampleGenParameters]):
             parameters=(parameters.k_core, parameters.ties, parameters.seed),
         )
         _publish(execution, [task.folder for task in tasks], totals, manifest, hashed)
-        _quarantine(execution, [*read.logs, *read.items])
+        _quarantine(execution, steps.reading, [*read.logs, *read.items])
         execution.counters.update(_counters(read.logs, read.items, manifest))
         _log.info("%s: %s", execution.node_id, manifest["after"])
 
@@ -172,7 +172,7 @@ def _publish(
     examples.fingerprint, items.fingerprint = hashed["examples"], hashed["items"]
     examples.properties |= {"domain": domain, **manifest["after"]}
     examples.properties["split_names"] = '["train","eval"]'
-    items.properties |= {"domain": domain, "items": totals["items"]}
+    items.properties |= {"domain": domain, "items": totals["items"], "ids": hashed["ids"]}
     execution.outputs["manifest"].properties |= {"domain": domain, "hash": manifest["hash"]}
 
 
@@ -188,14 +188,14 @@ def _place(files: Sequence[Path], folder: Path) -> None:
 
 
 def _quarantine(
-    execution: Execution[ExampleGenParameters], stats: Sequence[Mapping[str, Any]]
+    execution: Execution[ExampleGenParameters], reading: Path, stats: Sequence[Mapping[str, Any]]
 ) -> None:
     from pipelines.components.example_gen.reading import QUARANTINE
 
     target = execution.outputs["manifest"].uri / QUARANTINE
     with target.open("wb") as stream:
         for kind in ("interactions", "items"):
-            for file in sorted((execution.work / "read" / kind).glob(f"*/{QUARANTINE}")):
+            for file in sorted((reading / kind).glob(f"*/{QUARANTINE}")):
                 stream.write(file.read_bytes())
     listed = sum(s["listed"] for s in stats)
     bad = sum(sum(s["bad"].values()) for s in stats)

@@ -28,6 +28,7 @@ class HashDomain(Task):
         """The domain's hash, and the fingerprints of its users' and of its items' records."""
         users, items = _of(self.sources, "users"), _of(self.sources, "items")
         content, examples = hashlib.sha256(), self._begun("Examples")
+        ids = self._begun("ItemIds")
         for digest in (content, examples):
             for part in users:
                 digest.update(np.load(part / "values.npy").astype("<i4").data)
@@ -35,7 +36,7 @@ class HashDomain(Task):
                 digest.update(offsets)
         listed = self._begun("Items")
         for source, column, digests in (
-            (items, "id", (content, examples, listed)),
+            (items, "id", (content, examples, listed, ids)),
             (items, "title", (content, listed)),
             (users, "id", (content, examples)),
         ):
@@ -46,6 +47,7 @@ class HashDomain(Task):
             "hash": content.hexdigest(),
             "examples": examples.hexdigest(),
             "items": listed.hexdigest(),
+            "ids": ids.hexdigest(),
         }
 
     def _begun(self, what: str) -> Any:

@@ -20,9 +20,9 @@ from idp_tf.data.readers.raw import (
     unknown_item,
 )
 from idp_tf.data.readers.shards import Shards
-from idp_tf.errors import DataError, SettingsError
-from pipelines.beam_memory import WARN_ABOVE, available_memory
-from pipelines.beam_options import build_options, runs_in_memory
+from idp_tf.errors import DataError
+from pipelines.beam_memory import check_memory
+from pipelines.beam_options import build_options
 from pipelines.components.example_gen.arrow_files import borders
 from pipelines.components.example_gen.hashing import HashDomain
 from pipelines.components.example_gen.ids import Blocks, Coded, CodeItems, SortItems, SortUsers
@@ -110,17 +110,16 @@ class Steps:
         self.shards = shards
         self.beam_args = beam_args
         self._workers = workers_of(beam_args)
-        work = work.absolute()  # workers may run elsewhere
-        self._reading = work / "read"
         # The number of buckets changes no result, but what the folders of a killed run hold.
         self._work = work / f"buckets-of-{parameters.rows_per_bucket}"
+        self.reading = self._work / "read"
 
     def read(self) -> Read:
         """Reads all files; stops where too much is bad, or nothing is left."""
         kinds = ("interactions", self.shards.interactions), ("items", self.shards.items)
         tasks = [
             ReadFile(
-                str(self._reading / kind),
+                str(self.reading / kind),
                 number,
                 kind="interactions" if kind == "interactions" else "items",
                 file=str(file.absolute()),
@@ -140,6 +139,7 @@ class Steps:
             self._check_bad(kind, [s for _, s in of_kind])
             if not any(s["rows"] for _, s in of_kind):
                 raise no_rows(kind, files)
+        self._check_memory(sum(s["rows"] for _, s in logs))
         return Read(
             [s for _, s in logs], [s for _, s in items], _blocks_of(logs), _blocks_of(items)
         )
@@ -189,7 +189,6 @@ class Steps:
         sample = [u for s in read.logs for u in s["samples"]["users"]]
         cuts = tuple(borders(sample, self._ranges(sum(s["rows"] for s in read.logs))))
         phase = str(self._work / "sort-users")
-        self._check_memory(sum(s["rows"] for s in read.logs))
         tasks = [SortUsers(phase, n, blocks=blocks, cuts=cuts) for n in range(len(cuts) + 1)]
         (ranges,) = run_tasks(tasks, beam_args=self.beam_args)
         return _coded(tasks, cuts, [s["users"] for s in ranges])
@@ -217,7 +216,7 @@ class Steps:
             (total, len(items.folders)),
             beam_args=self.beam_args,
         )
-        for done in (self._reading, self._work / "code-items", self._work / "code-users"):
+        for done in (self.reading, self._work / "code-items", self._work / "code-users"):
             for file in done.rglob("*.arrow"):  # of no more use; what was counted stays
                 file.unlink()
         return _buckets(Path(bucket.phase), found, Path(total.phase), sums)
@@ -309,21 +308,15 @@ class Steps:
         return max(1, math.ceil(rows / self.parameters.rows_per_bucket))
 
     def _check_memory(self, rows: int) -> None:
-        """Refuses what Beam's own runner could not hold, and tells of what it could hardly."""
-        if not runs_in_memory(build_options(self.beam_args)):
-            return  # its workers have memory of their own, and look at it themselves
+        """On other runners workers look at their own memory, when they gather a bucket."""
         held = min(rows, self.parameters.rows_per_bucket)
-        needed = self._workers * (_WORKER_BYTES + held * BYTES_PER_ROW)
-        free = available_memory()
-        said = (
-            f"{self._workers} workers with buckets of {held} interactions need about"
-            f" {needed >> 20} MiB, and {free >> 20} MiB can be had"
+        check_memory(
+            self.parameters.domain,
+            f"{self._workers} workers with buckets of {held} interactions",
+            self._workers * (_WORKER_BYTES + held * BYTES_PER_ROW),
+            self.beam_args,
+            remedy="set rows_per_bucket lower, or take fewer workers",
         )
-        if needed > free:
-            remedy = "set rows_per_bucket lower, or take fewer workers"
-            raise SettingsError(said, where=self.parameters.domain, remedy=remedy)
-        if needed > WARN_ABOVE * free:
-            _log.warning("ExampleGen.%s: %s", self.parameters.domain, said)
 
     def _check_bad(self, kind: str, stats: Sequence[Stats]) -> None:
         bad = sum(sum(s["bad"].values()) for s in stats)

@@ -29,7 +29,7 @@ import json
 import logging
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -62,6 +62,11 @@ class StatisticsGenParameters(Parameters):
     )
     rank_histogram: int = Field(1000, ge=1, description="Most frequent values kept of a feature.")
     vocabulary: int = Field(2000, ge=1, description="Most frequent words of titles kept.")
+
+
+_BASE_BYTES: Final = 900 * 2**20
+_BYTES_PER_INTERACTION: Final = 30
+"""As ``idp-tf bench example-gen`` has measured them, from 1.4 to 14 million interactions."""
 
 
 class StatisticsGen(Component[StatisticsGenParameters]):
@@ -116,7 +121,15 @@ def _gather(
                 remedy="run ExampleGen again",
             )
     with requires_extra("pipelines", purpose="StatisticsGen"):
+        from pipelines.beam_memory import check_memory
         from pipelines.components.statistics_gen.flow import Sizes, gather
+    interactions = examples.properties.get("interactions", 0)
+    check_memory(
+        execution.node_id,
+        f"the distinct ids and the words of titles of {interactions:,} interactions",
+        _BASE_BYTES + interactions * _BYTES_PER_INTERACTION,
+        execution.beam_args,
+    )
     given = execution.parameters
     sizes = Sizes(
         given.batch_records,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import uuid
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class Keep(beam.DoFn):
 
     def process(self, element: Any) -> None:
         """Writes it; a bundle that is run again writes the same."""
-        fresh = f"{self.file}.{os.getpid()}.tmp"
+        fresh = f"{self.file}.{uuid.uuid4().hex}.tmp"
         Path(fresh).write_bytes(pickle.dumps(element))
         os.replace(fresh, self.file)
 

@@ -99,7 +99,7 @@ def test_too_large_a_bucket_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(DataError, match=r"interactions are of users .*, and 20 fit") as caught:
         generate(tmp_path / "g", **arguments)
     assert "rows_per_bucket" in str(caught.value)
-    monkeypatch.setattr(f"{package}.steps.available_memory", lambda: 2**29)
+    monkeypatch.setattr("pipelines.beam_memory.available_memory", lambda: 2**29)
     with pytest.raises(
         SettingsError, match=r"1 workers with buckets of 19\d .* 512 MiB can be had"
     ):
