@@ -50,7 +50,8 @@ flink: .flink/.ready
 
 # One JobManager and two TaskManagers as processes of their own, one of which is killed midway.
 flink-test: setup flink
-	$(BIN)/python -m pytest tests/pipelines/flink -m "slow or not slow"
+	$(BIN)/python -m pytest tests/pipelines/flink tests/pipelines/example_gen/test_runners.py \
+		-m "slow or not slow"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -68,7 +68,11 @@ def _domain_nodes(settings: PipelineSettings, domain: str) -> list[Node]:
             f"ExampleValidator.{domain}",
             ExampleValidator(),
             settings.example_validator,
-            {"statistics": [statistics], "schema": [Channel(f"SchemaGen.{domain}", "schema")]},
+            {
+                "statistics": [statistics],
+                "schema": [Channel(f"SchemaGen.{domain}", "schema")],
+                "manifest": [Channel(f"ExampleGen.{domain}", "manifest")],
+            },
             {"previous_statistics": Latest(statistics.node, statistics.output, accepted)},
         ),
     ]

@@ -111,7 +111,7 @@ def push_version(
             return Pushed(present[-1], removed=_prune(destination, keep))
         for record in rollbacks(destination):
             if record["fingerprint"] == fingerprint:
-                return Pushed(None, refused=_refusal(record))
+                return Pushed(None, refused=_refusal(destination, record))
         taken = [*present, *(record["version"] for record in rollbacks(destination))]
         version = max(int(now()), *(number + 1 for number in taken), 1)
         _copy_whole(source, destination, version, fingerprint)
@@ -267,11 +267,13 @@ def _write_record(destination: Path, version: int, to: int, why: str) -> None:
     _write(hidden / f"{version}.json", record)
 
 
-def _refusal(record: dict[str, Any]) -> str:
-    why = f" ({record['why']})" if record["why"] else ""
-    return (
-        f"This model is version {record['version']}, which was rolled back at {record['when']}"
-        f"{why}; roll back to {record['version']} to have it again."
+def _refusal(destination: Path, record: dict[str, Any]) -> str:
+    version, why = record["version"], f" ({record['why']})" if record["why"] else ""
+    kept = (destination / _ROLLED_BACK / str(version)).is_dir()
+    return f"This model is version {version}, which was rolled back at {record['when']}{why}; " + (
+        f"roll back to {version} to have it again."
+        if kept
+        else "its files are deleted, and it takes other data or settings to train another."
     )
 
 

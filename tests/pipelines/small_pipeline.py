@@ -78,7 +78,12 @@ class Add(Component[AddParameters]):
 
 
 def build(
-    folder: Path, *, plus: int = 0, error: Exception | None = None, sources: Sequence[str] = "ab"
+    folder: Path,
+    *,
+    plus: int = 0,
+    error: Exception | None = None,
+    sources: Sequence[str] = "ab",
+    needed: bool = False,
 ) -> Pipeline:
     """Two sources whose numbers lie in ``folder``, and their sum."""
     nodes = [
@@ -90,7 +95,7 @@ def build(
         Add(folder / "calls.txt"),
         AddParameters(plus=plus, error=error),
         {"numbers": [Channel(f"Source.{name}", "number") for name in sources]},
-        {"last": Latest("Add", "sum")},
+        {"last": Latest("Add", "sum", needed=needed)},
     )
     return Pipeline([add, *nodes])
 

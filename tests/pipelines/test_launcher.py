@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from idp_tf.errors import DataError, WorkdirError
+from idp_tf.errors import DataError, MissingDataError, WorkdirError
 from pipelines import launcher
 from pipelines.artifacts import Artifact
 from pipelines.launcher import NodeResult, recover, run_nodes
@@ -124,6 +124,43 @@ def test_what_was_undone_outside_is_done_again(run: Run, monkeypatch: pytest.Mon
     assert [node.state for node in again] == ["reused", "reused", "ran"]
     assert again[-1].reason == "it is the first"
     assert [node.state for node in run()] == ["reused"] * 3
+
+
+def test_what_went_by_what_was_rolled_back_is_made_again(folder: Path, run: Run) -> None:
+    first = run()[-1].outputs["sum"]
+    second = run(plus=1)[-1].outputs["sum"]
+    with Record(folder / "root") as record:
+        record.set_rolled_back([first.fingerprint])
+    again = run(plus=1)[-1]
+    assert again.reason == "the last that it went by has been rolled back"
+    assert again.outputs["sum"].properties["last"] == second.id
+    assert run(plus=1)[-1].state == "reused"
+
+
+def test_what_is_compared_falls_with_what_it_was_compared_with(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.pipelines.small_pipeline.Add.compared", frozenset({"last"}))
+    run(plus=1)
+    why = "another last has come in the place of the one that it went by"
+    assert run(plus=1)[-1].reason == why
+    assert run(plus=1)[-1].state == "reused"
+    run(plus=2)
+    assert run(plus=1)[-1].reason == why
+    # Unless it is what is judged: one of its own inputs.
+    source = run(plus=1)[0].outputs["number"]
+    monkeypatch.setattr(Record, "latest", lambda *_, **__: source)
+    assert run(plus=1)[-1].state == "reused"
+
+
+def test_what_is_needed_and_was_removed_stops_the_run(run: Run) -> None:
+    first = run(needed=True)[-1].outputs["sum"]
+    shutil_rmtree(first.uri)
+    with pytest.raises(
+        MissingDataError, match="the last sum of Add that was accepted has been rem"
+    ):
+        run(needed=True)
+    assert run(needed=False)[-1].reason == "what it had made is gone"
 
 
 def test_a_failure_is_recorded_and_keeps_the_work(folder: Path, run: Run) -> None:

@@ -7,7 +7,33 @@ from typing import Any
 
 import yaml
 
+from pipelines.record import Record
 from tests.tiny_world import SOURCES, TARGET, overrides
+
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+"""With one thread TensorFlow adds up in one order, and trains to the same bits."""
+
+
+def add_a_day(data: Path) -> None:
+    """Every fifth user of the target comes back for an item of some other user's."""
+    file = data / TARGET / f"{TARGET}.inter"
+    header, *rows = file.read_text(encoding="utf-8").splitlines()
+    fields = [row.split("\t") for row in rows]
+    last = max(float(time) for *_, time in fields)
+    users = sorted({user for user, *_ in fields})[::5]
+    new = [f"{user}\t{fields[7 * n][1]}\t{last + n + 1:.0f}" for n, user in enumerate(users)]
+    file.write_text("\n".join([header, *rows, *new]) + "\n", encoding="utf-8")
+
+
+def fingerprints(root: Path) -> dict[str, str]:
+    """Of every artifact of the last run, by its node and output."""
+    with Record(root, read_only=True) as record:
+        return {
+            f"{one.node_id}.{name}": artifact.fingerprint
+            for one in record.executions(record.runs()[-1].id)
+            for name, artifacts in record.outputs(one.id).items()
+            for artifact in artifacts
+        }
 
 
 def write_config(folder: Path, encoder: Path, **changes: Any) -> Path:

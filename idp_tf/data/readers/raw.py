@@ -16,6 +16,8 @@ from idp_tf.data.schema import COLUMNS
 from idp_tf.errors import DataError, EmptyDomainError
 
 _SHOWN_LINES = 5
+UNKNOWN_ITEMS: Final = "interactions of unknown items"
+"""Why interactions were dropped by reading, as the manifest has it."""
 FILE_BITS: Final = 40
 """Bits of a row's place that its line takes; those above them number the file."""
 
@@ -142,7 +144,7 @@ def dropped_by_reading(repeated: int, unknown: int, bad_rows: Mapping[str, int])
     """What reading left out, by reason: rows of repeated items, interactions, bad rows."""
     dropped = {
         "rows of repeated items": repeated,
-        "interactions of unknown items": unknown,
+        UNKNOWN_ITEMS: unknown,
         **dict(sorted(bad_rows.items())),
     }
     return {reason: count for reason, count in dropped.items() if count}

@@ -1,7 +1,8 @@
 """ExampleValidator: a domain's records against its schema and against the last run.
 
-Reads ``statistics`` and ``schema``, and looks up ``previous_statistics``, those that it last
-accepted (the property ``accepted`` of its output), if there are any. Writes ``anomalies``::
+Reads ``statistics`` and ``schema``, and ExampleGen's ``manifest`` if it is wired; looks up
+``previous_statistics``, those that it last accepted (the property ``accepted`` of its output), if
+there are any. Writes ``anomalies``::
 
     Split-train/SchemaDiff.pb   Anomalies of tensorflow_metadata: users without held-out items
     Split-eval/SchemaDiff.pb    users, whole
@@ -13,9 +14,9 @@ Checked are, by the schema: features that are missing or not expected, types, pr
 valency, domains, the shares of empty and duplicate titles, each ``skew_comparator`` (``eval``
 against ``train``) and ``drift_comparator`` (against the last run), and the number of records
 against the last run's. By the parameters: ids of logs that have no row, rows that repeat an
-item, new and gone items, fewer interactions, and how titles' words, languages, scripts and
-lengths, and the lengths of histories, have moved. Titles whose words differ as much as two
-domains' do are an error: a title file of another domain.
+item, interactions that ExampleGen dropped, new and gone items, fewer interactions, and how
+titles' words, languages, scripts and lengths, and the lengths of histories, have moved. Titles
+whose words differ as much as two domains' do are an error: a title file of another domain.
 
 An ``ERROR`` would make a wrong model, a ``WARNING`` is for a person to look at.
 
@@ -29,12 +30,15 @@ Raises:
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from idp_tf.data.store import MANIFEST as MANIFEST_FILE
 from idp_tf.errors import DataError, requires_extra
-from pipelines.artifacts import ANOMALIES, SCHEMA, STATISTICS
+from idp_tf.workflow.artifacts import read_json
+from pipelines.artifacts import ANOMALIES, MANIFEST, SCHEMA, STATISTICS
 from pipelines.component import Component, Execution, Parameters
 from pipelines.components.example_validator.findings import Finding, Findings, Seen
 from pipelines.components.schema_gen.files import SCHEMA_FILE, read_schema
@@ -70,6 +74,12 @@ class ExampleValidatorParameters(Parameters):
     max_unknown_items_share: float = Field(
         0.0, ge=0, le=1, description="Largest share of items of the logs that have no row."
     )
+    max_dropped_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of interactions that ExampleGen dropped (unknown_items: drop).",
+    )
     max_new_items_share: float = Field(
         0.5, ge=0, le=1, description="Largest share of items that the last run did not have."
     )
@@ -91,7 +101,8 @@ class ExampleValidator(Component[ExampleValidatorParameters]):
     """See the module."""
 
     name: ClassVar[str] = "ExampleValidator"
-    inputs: ClassVar = {"statistics": STATISTICS, "schema": SCHEMA}
+    inputs: ClassVar = {"statistics": STATISTICS, "schema": SCHEMA, "manifest": MANIFEST}
+    optional: ClassVar = frozenset({"manifest"})
     resolved: ClassVar = {"previous_statistics": STATISTICS}
     outputs: ClassVar = {"anomalies": ANOMALIES}
     parameters: ClassVar = ExampleValidatorParameters
@@ -104,7 +115,9 @@ class ExampleValidator(Component[ExampleValidatorParameters]):
         now = Seen.load(execution.one("statistics").uri)
         schema = read_schema(execution.one("schema").uri / SCHEMA_FILE)
         before = _previous(execution, now)
-        findings = find_anomalies(now, before, schema, execution.parameters)
+        manifest = execution.maybe("manifest")
+        told = read_json(manifest.uri / MANIFEST_FILE) if manifest else None
+        findings = find_anomalies(now, before, schema, execution.parameters, told)
         output, domain = execution.outputs["anomalies"], now.domain["domain"]
         write_anomalies(output.uri, domain, findings, schema, before is not None)
         errors = count(findings.findings, "ERROR")
@@ -120,7 +133,11 @@ class ExampleValidator(Component[ExampleValidatorParameters]):
 
 
 def find_anomalies(
-    now: Seen, before: Seen | None, schema: Any, given: ExampleValidatorParameters
+    now: Seen,
+    before: Seen | None,
+    schema: Any,
+    given: ExampleValidatorParameters,
+    manifest: Mapping[str, Any] | None = None,
 ) -> Findings:
     """Runs every check, errors first in what it gives.
 
@@ -129,6 +146,7 @@ def find_anomalies(
         before: Those of the last run, or None.
         schema: The schema.
         given: The thresholds.
+        manifest: What ExampleGen left out, if that is known.
     """
     from pipelines.components.example_validator import domain_checks, drift_checks
     from pipelines.components.example_validator.schema_checks import check_schema
@@ -140,6 +158,8 @@ def find_anomalies(
             drift_checks.check_drift(findings, now, before, schema, split)
     drift_checks.check_skew(findings, now, schema)
     findings.findings += domain_checks.check_ids(now, given)
+    if manifest is not None:
+        findings.findings += domain_checks.check_reading(manifest, given)
     findings.findings += domain_checks.check_titles(now, schema, given)
     if before is not None:
         findings.findings += domain_checks.check_moves(now, before, given)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from idp_tf.data.examples import ITEM_IDS, SEQUENCE, TITLE
+from idp_tf.data.readers.raw import UNKNOWN_ITEMS
 from pipelines.components.example_validator.distances import (
     by_magnitude,
     jensen_shannon,
@@ -33,6 +34,22 @@ if TYPE_CHECKING:
 _TITLE: Final = (TITLE,)
 _ITEM_IDS: Final = (SEQUENCE, ITEM_IDS)
 _CUSTOM: Final = "CUSTOM_VALIDATION"
+
+
+def check_reading(
+    manifest: Mapping[str, Any], given: ExampleValidatorParameters
+) -> Iterator[Finding]:
+    """Interactions that ExampleGen dropped since their items have no row."""
+    dropped = manifest["dropped_by_reading"].get(UNKNOWN_ITEMS, 0)
+    share = dropped / max(1, dropped + manifest["before"]["interactions"])
+    if share > given.max_dropped_share:
+        yield Finding(
+            *("ERROR", "eval", _ITEM_IDS, "dropped_interactions", _CUSTOM),
+            "interactions were dropped, as their items have no row among the items",
+            f"{dropped} ({percent(share)})",
+            f"at most {percent(given.max_dropped_share)}",
+            "see that the title file is whole, and of one day with the logs",
+        )
 
 
 def check_ids(now: Seen, given: ExampleValidatorParameters) -> Iterator[Finding]:

@@ -48,3 +48,16 @@ def test_the_last_accepted_run_is_what_counts(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(DataError, match="title file of another domain"):
             run(config)
+
+
+def test_a_title_file_that_lost_rows(tmp_path: Path) -> None:
+    """Where unknown items are dropped, on the first day, when there is nothing to compare with."""
+    write_world(tmp_path / "data")
+    config = write_config(tmp_path, tmp_path / "no encoder is read")
+    text = config.read_text().replace("settings:", "settings:\n  prepare: {unknown_items: drop}")
+    config.write_text(text)
+    file = tmp_path / "data" / TARGET / f"{TARGET}.item"
+    header, *rows = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join([header, *rows[: len(rows) // 2]]) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"were dropped, as their items have no row.*at most 5"):
+        run(config)
