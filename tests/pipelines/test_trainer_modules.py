@@ -187,7 +187,7 @@ def test_pretraining_that_was_killed_ends_as_the_run_does(pretrained: Path, fini
     made = [load_domain(finished / "data" / name) for name in SOURCES]
     rows = [(domain.name, item) for domain in made for item in domain.item_ids.external_ids]
     assert items_in(pretrained).rows() == rows
-    ids = [f"{domain}:{item}" for domain, item, _ in rows]
+    ids = [f"{domain}:{item}" for domain, item in rows]
     asked = [[f"{made[1].name}:{item}" for item in one] for one in histories(made[1], 3)]
     assert_serves(pretrained, ids, asked)
 
