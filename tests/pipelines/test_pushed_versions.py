@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,37 @@ def test_old_versions_go_but_the_newest_two_never(models: Path, tmp_path: Path) 
     assert list_pushed(place) == [3, 4]
     with pytest.raises(WorkdirError, match="at least 2"):
         push(models, "2", place, keep=1)
+
+
+def test_a_rollback_over_two_versions_that_was_killed_takes_the_worst_back_first(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "p"
+    for now, name in enumerate(("1", "2", "3"), start=1):
+        push(models, name, place, now=now)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        written = versions._write_record
+
+        def write_one(*arguments: Any) -> None:
+            written(*arguments)
+            raise KeyboardInterrupt
+
+        patched.setattr(versions, "_write_record", write_one)
+        rollback(place, to=1)
+    assert rollback(place).taken_back == (3,)
+    assert list_pushed(place) == [1, 2]
+
+
+def test_what_was_rolled_back_and_deleted_since_is_not_promised(
+    models: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "p"
+    for now, name in enumerate(("1", "2"), start=1):
+        push(models, name, place, now=now)
+    rollback(place)
+    assert "roll back to 2 to have it again" in push(models, "2", place).refused
+    shutil.rmtree(place / ".rolled_back" / "2")
+    assert "its files are deleted" in push(models, "2", place).refused
 
 
 def test_a_rollback_keeps_the_bad_version_and_why(models: Path, tmp_path: Path) -> None:
