@@ -12,7 +12,14 @@ from benchmarks import BENCHES, BenchResult, Goal, base
 from benchmarks.base import CURVED
 
 
-@pytest.mark.parametrize("name", BENCHES)
+LONG = ("end-to-end", "serve")
+"""Each takes half a minute, of what other tests run too: a whole run, a server under load."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in BENCHES],
+)
 def test_smoke(name: str, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     picture = tmp_path / "curve.svg"
