@@ -11,7 +11,6 @@ from tiny_world import invoke
 from benchmarks import BENCHES, BenchResult, Goal, base
 from benchmarks.base import CURVED
 
-
 LONG = ("end-to-end", "serve")
 """Each takes half a minute, of what other tests run too: a whole run, a server under load."""
 
