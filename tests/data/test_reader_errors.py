@@ -204,7 +204,7 @@ def test_broken_movielens(tmp_path: Path) -> None:
         ("i,T\nB2\n", 3, "B2"),
         ("i,\nB2", 3, "B2"),
         ('i,"T, U"\nB2\n"j, k",\n', 3, "B2"),
-        ('i,"T\n\nU"\n\n"B\n2"\nj,V\n', 6, '"B'),
+        ('i,"T\n\nU"\n\nB2\nj,V\n', 6, "B2"),
         ('""\ni,T\n', 2, '""'),
     ],
 )

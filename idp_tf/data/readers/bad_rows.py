@@ -14,6 +14,14 @@ from idp_tf.errors import RowError
 VALUE: Final = "value"
 LINE: Final = "line"
 """The column that holds a row's line number, the first line of a file being 1."""
+LINES: Final = "lines"
+"""The column that holds how many lines a row takes; where it is missing, all take one."""
+
+
+def told(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Rows whose ``column`` is bad, as ``BadRows.found`` takes them."""
+    value = pl.col(column).alias(VALUE)
+    return rows.select(LINE, value, *([LINES] if LINES in rows.columns else []))
 
 
 class BadRows:
@@ -31,7 +39,7 @@ class BadRows:
         """Takes the bad rows of a block; the reader goes on without them, if it does.
 
         Args:
-            rows: Columns ``line`` and ``value``, what stands there; maybe no rows.
+            rows: Columns ``line`` and ``value``, what stands there, maybe ``lines``; maybe no rows.
             file: The file.
             field: The column that is wrong.
             expected: What should stand there.
@@ -64,6 +72,7 @@ class BadRow:
         field: The column that is wrong.
         value: What stands there.
         reason: What should stand there.
+        lines: How many lines the row takes.
     """
 
     file: str
@@ -71,6 +80,7 @@ class BadRow:
     field: str
     value: str
     reason: str
+    lines: int = 1
 
 
 @dataclass
@@ -82,7 +92,7 @@ class SetAside(BadRows):
 
     Attributes:
         rows: The first ``most`` of them.
-        counts: How many there are, by reason.
+        counts: How many lines they take, by reason.
     """
 
     most: int = 10_000
@@ -101,10 +111,12 @@ class SetAside(BadRows):
         """Keeps them, as long as there is room."""
         if not rows.height:
             return
-        self.counts[f"bad rows: {field} is not {expected}"] += rows.height
+        if LINES not in rows.columns:
+            rows = rows.with_columns(pl.lit(1).alias(LINES))
+        self.counts[f"bad rows: {field} is not {expected}"] += int(rows[LINES].sum())
         self.rows += [
-            BadRow(file.name, line, field, "" if value is None else str(value), expected)
-            for line, value in rows.select(LINE, VALUE).head(self._room()).iter_rows()
+            BadRow(file.name, line, field, "" if value is None else str(value), expected, lines)
+            for line, value, lines in rows.select(LINE, VALUE, LINES).head(self._room()).iter_rows()
         ]
 
     def _room(self) -> int:

@@ -103,15 +103,18 @@ class Block:
         Raises:
             RowError: if the bytes are not in the encoding, and such lines are refused.
         """
-        try:
-            text = self.data.decode(self.encoding)
-        except UnicodeDecodeError:
-            text = self._decodable(bad)
-        lines = pl.Series("text", [text]).str.split("\n").explode()
+        lines = pl.Series("text", [self.text(bad)]).str.split("\n").explode()
         if b"\r" in self.data:
             lines = lines.str.strip_suffix("\r")
         frame = lines.to_frame().with_row_index(LINE, offset=self.first_line)
         return frame.filter(pl.col("text") != "").select("text", LINE)
+
+    def text(self, bad: BadRows = REFUSED) -> str:
+        """The lines as text, those that are not in the encoding left empty; see ``lines``."""
+        try:
+            return self.data.decode(self.encoding)
+        except UnicodeDecodeError:
+            return self._decodable(bad)
 
     def _decodable(self, bad: BadRows) -> str:
         """The text, lines that are not in the encoding left empty; line by line, as it is rare."""
@@ -224,7 +227,7 @@ def refuse_rows(
     """Gives the lines that have more or fewer fields, if there are any, to ``bad``.
 
     Args:
-        wrong: Columns ``text`` and ``line``.
+        wrong: Columns ``text`` and ``line``, maybe ``lines``.
         separator: Stands between two fields.
         names: All fields in their order.
         file: For the error.
@@ -242,9 +245,9 @@ def refuse_rows(
 
 
 def shortened_rows(lines: pl.DataFrame) -> pl.DataFrame:
-    """Lines (``text``, ``line``) as ``BadRows.found`` takes them."""
+    """Lines (``text``, ``line``, maybe ``lines``) as ``BadRows.found`` takes them."""
     values = [shortened(text) for text in lines["text"]]
-    return lines.select(LINE, pl.Series(VALUE, values, dtype=pl.String))
+    return lines.drop("text").with_columns(pl.Series(VALUE, values, dtype=pl.String))
 
 
 def shortened(value: str, width: int = 80) -> str:

@@ -10,12 +10,13 @@ from typing import Final, Literal
 
 import polars as pl
 
-from idp_tf.data.readers.bad_rows import REFUSED, VALUE, BadRows, SetAside
+from idp_tf.data.readers.bad_rows import LINES, REFUSED, BadRows, SetAside, told
 from idp_tf.data.readers.files import LINE, SourceFile, shortened
 from idp_tf.data.schema import COLUMNS
 from idp_tf.errors import DataError, EmptyDomainError
 
 _SHOWN_LINES = 5
+_INTERACTIONS = (COLUMNS.user_id, COLUMNS.item_id, COLUMNS.timestamp, LINE)
 UNKNOWN_ITEMS: Final = "interactions of unknown items"
 """Why interactions were dropped by reading, as the manifest has it."""
 FILE_BITS: Final = 40
@@ -73,7 +74,8 @@ def checked_interactions(frame: pl.DataFrame, file: Path, bad: BadRows = REFUSED
     """Checks ids and turns timestamps, if there are any, into numbers.
 
     Args:
-        frame: String columns ``user_id``, ``item_id``, maybe ``timestamp``, and ``line``.
+        frame: String columns ``user_id``, ``item_id``, maybe ``timestamp``, and ``line``, maybe
+            ``lines``.
         file: For the error.
         bad: What becomes of rows that cannot be used.
 
@@ -84,13 +86,13 @@ def checked_interactions(frame: pl.DataFrame, file: Path, bad: BadRows = REFUSED
     frame = _with_id(_with_id(frame, COLUMNS.user_id, file, bad), COLUMNS.item_id, file, bad)
     if COLUMNS.timestamp not in frame.columns:
         time = pl.lit(None, pl.Float64).alias(COLUMNS.timestamp)
-        return frame.select(COLUMNS.user_id, COLUMNS.item_id, time, LINE)
+        return frame.with_columns(time).select(*_INTERACTIONS, *_lines(frame))
     text = frame[COLUMNS.timestamp]
     time_values = text.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
     finite = time_values.is_finite().fill_null(False)
-    wrong = frame.filter(~finite).select(LINE, pl.col(COLUMNS.timestamp).alias(VALUE))
+    wrong = told(frame.filter(~finite), COLUMNS.timestamp)
     bad.found(wrong, file=file, field=COLUMNS.timestamp, expected="a number")
-    checked = frame.select(COLUMNS.user_id, COLUMNS.item_id, time_values, LINE)
+    checked = frame.with_columns(time_values).select(*_INTERACTIONS, *_lines(frame))
     return checked.filter(finite) if wrong.height else checked
 
 
@@ -101,7 +103,8 @@ def checked_items(frame: pl.DataFrame, file: Path, bad: BadRows = REFUSED) -> pl
         RowError: at the first empty id, if such rows are refused.
     """
     frame = _with_id(frame, COLUMNS.item_id, file, bad)
-    return frame.select(COLUMNS.item_id, pl.col(COLUMNS.title).fill_null(""), LINE)
+    title = pl.col(COLUMNS.title).fill_null("")
+    return frame.select(COLUMNS.item_id, title, LINE, *_lines(frame))
 
 
 def assemble(
@@ -232,16 +235,20 @@ def no_rows(what: str, files: Sequence[Path]) -> EmptyDomainError:
     )
 
 
+def _lines(frame: pl.DataFrame) -> list[str]:
+    return [LINES] if LINES in frame.columns else []
+
+
 def _with_id(frame: pl.DataFrame, column: str, file: Path, bad: BadRows) -> pl.DataFrame:
     """The rows that have an id."""
     empty = pl.col(column).is_null() | (pl.col(column).str.strip_chars() == "")
-    wrong = frame.filter(empty).select(LINE, pl.col(column).alias(VALUE))
+    wrong = told(frame.filter(empty), column)
     bad.found(wrong, file=file, field=column, expected="an id that is not empty")
     return frame.filter(~empty) if wrong.height else frame
 
 
 def _concatenated(blocks: Iterable[pl.DataFrame], files: Sequence[Path], what: str) -> pl.DataFrame:
-    frames = [block for block in blocks if block.height]
+    frames = [block.drop(LINES, strict=False) for block in blocks if block.height]
     if not frames:
         raise no_rows(what, files)
     return pl.concat(frames)

@@ -13,9 +13,9 @@ from typing import Final
 
 import polars as pl
 
-from idp_tf.data.readers.bad_rows import VALUE
+from idp_tf.data.readers.bad_rows import told
 from idp_tf.data.readers.detect import LAYOUTS, Layout, find_domain
-from idp_tf.data.readers.files import LINE, read_blocks, require_file
+from idp_tf.data.readers.files import read_blocks, require_file
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
@@ -97,7 +97,7 @@ def interaction_blocks(
     """One file of interactions, block by block, bad rows gone.
 
     Yields:
-        Columns ``user_id``, ``item_id``, ``timestamp`` (f64) and ``line``.
+        Columns ``user_id``, ``item_id``, ``timestamp`` (f64) and ``line``, maybe ``lines``.
 
     Raises:
         MissingDataError: if the file or a column is not there.
@@ -129,7 +129,7 @@ def _in_time(block: pl.DataFrame, file: Path, options: ReadOptions) -> pl.DataFr
         return block
     first, last = options.times
     inside = pl.col(COLUMNS.timestamp).is_between(first, last).fill_null(True)
-    wrong = block.filter(~inside).select(LINE, pl.col(COLUMNS.timestamp).alias(VALUE))
+    wrong = told(block.filter(~inside), COLUMNS.timestamp)
     options.bad_rows.found(
         wrong, file=file, field=COLUMNS.timestamp, expected=f"between {first:g} and {last:g}"
     )

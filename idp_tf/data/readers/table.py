@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
-from idp_tf.data.readers.bad_rows import REFUSED, BadRows
-from idp_tf.data.readers.files import LINE, Block, read_blocks, refuse_rows, require_file
+from idp_tf.data.readers.bad_rows import LINES, REFUSED, BadRows
+from idp_tf.data.readers.files import LINE, refuse_rows, require_file
+from idp_tf.data.readers.quotes import SoundBlocks, split_rows
 from idp_tf.data.readers.raw import (
     DEFAULT_OPTIONS,
     RawDomain,
@@ -35,9 +35,13 @@ def read_table(
 ) -> RawDomain:
     """Reads two tables, each CSV (with a header; plain or ``.gz``) or Parquet.
 
-    CSV may be quoted as RFC 4180 has it; blank lines are passed over. In errors, lines of a CSV are
-    those of the file, also behind quoted line feeds; the rows of a Parquet file count from 1. Ids
-    become text as they are written; a Parquet file may hold them as integers.
+    CSV may be quoted as RFC 4180 has it; blank lines are passed over. A quote that is not closed
+    makes its row's first line a bad one, and reading goes on at the next; when fields of several
+    lines count as closed, and what stray quotes in pairs do, ``idp_tf.data.readers.quotes`` says.
+    Other bad rows of several lines are set aside whole, and count as often as they have lines. In
+    errors, lines of a CSV are those of the file, also behind quoted line feeds; the rows of a
+    Parquet file count from 1. Ids become text as they are written; a Parquet file may hold them as
+    integers.
 
     Args:
         name: The domain's name.
@@ -97,12 +101,12 @@ def _read_columns(
     wanted = {column: names[column] for column in ours if column in names}
     text = [pl.col(theirs).cast(pl.String).alias(column) for column, theirs in wanted.items()]
     try:
-        blocks = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file, bad)
-        for table, lines in blocks:
+        blocks = _read_parquet(file) if file.suffix == ".parquet" else _read_csv(file, wanted, bad)
+        for table, places in blocks:
             for column, theirs in wanted.items():
                 if theirs not in table.columns:
                     raise _no_column(column, theirs, table.columns, file)
-            yield table.select(text).with_columns(lines)
+            yield table.select(text).hstack(places)
     except pl.exceptions.PolarsError as error:
         raise DataError(
             f"cannot be read as a table: {error}", where=file, remedy="mend the file"
@@ -119,19 +123,21 @@ def _no_column(ours: str, theirs: str, found: list[str], file: Path) -> MissingD
     )
 
 
-def _read_parquet(file: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+def _read_parquet(file: Path) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     table = pl.scan_parquet(file)
     rows = int(table.select(pl.len()).collect().item())
     for begin in range(0, max(rows, 1), _PARQUET_ROWS):
         block = table.slice(begin, _PARQUET_ROWS).collect()
         lines = pl.int_range(begin + 1, begin + block.height + 1, dtype=pl.UInt32, eager=True)
-        yield block, lines.alias(LINE)
+        yield block, lines.alias(LINE).to_frame()
 
 
-def _read_csv(file: Path, bad: BadRows) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-    """All columns as text, and the line on which each row begins."""
+def _read_csv(
+    file: Path, columns: Mapping[str, str], bad: BadRows
+) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """All columns as text, the line on which each row begins, and how many it takes."""
     header = b""
-    for first_line, whole in _whole_records(file):
+    for first_line, whole in SoundBlocks(file, columns, bad):
         if header:
             data, before = header + b"\n" + whole, first_line - 2 - header.count(b"\n")
         else:
@@ -143,22 +149,6 @@ def _read_csv(file: Path, bad: BadRows) -> Iterator[tuple[pl.DataFrame, pl.Serie
         yield _read_block(data.rstrip(b"\r\n"), before, file, bad)
     if not header:
         raise EmptyDomainError("the file is empty", where=file)
-
-
-def _whole_records(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Blocks of which none ends in a quoted field, each with the number of its first line."""
-    parts: list[bytes] = []
-    first_line, quotes = 1, 0
-    for block in read_blocks(file):
-        if not parts:
-            first_line = block.first_line
-        parts.append(block.data)
-        quotes += block.data.count(b'"')
-        if quotes % 2 == 0:
-            yield first_line, b"\n".join(parts)
-            parts = []
-    if parts:
-        yield first_line, b"\n".join(parts)
 
 
 def _first_record(data: bytes) -> bytes:
@@ -174,7 +164,7 @@ def _first_record(data: bytes) -> bytes:
 
 def _read_block(
     data: bytes, before: int, file: Path, bad: BadRows
-) -> tuple[pl.DataFrame, pl.Series]:
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reads a header and rows.
 
     Args:
@@ -184,40 +174,42 @@ def _read_block(
         bad: What becomes of bad rows.
     """
     try:
-        table = pl.read_csv(io.BytesIO(data), infer_schema=False)
+        # Polars takes an empty field too many where the last line has no end.
+        table = pl.read_csv(io.BytesIO(data + b"\n"), infer_schema=False)
     except pl.exceptions.PolarsError:
         if bad is REFUSED:
             raise
         return _read_row_by_row(data, before, file, bad)
-    lines = _first_lines(table, data)
+    places = _places(table, data)
     # What polars fills up with nulls, it fills to the last column.
     if table.to_series(-1).null_count():
-        return _whole_rows(table, lines, (data, before), file, bad)
-    return table, _moved(lines, before)
+        return _whole_rows(table, places, (data, before), file, bad)
+    return table, _moved(places, before)
 
 
-def _moved(lines: pl.Series, before: int) -> pl.Series:
-    return (lines.cast(pl.Int64) + before).cast(pl.UInt32)
+def _moved(places: pl.DataFrame, before: int) -> pl.DataFrame:
+    return places.with_columns((pl.col(LINE).cast(pl.Int64) + before).cast(pl.UInt32))
 
 
-def _first_lines(table: pl.DataFrame, data: bytes) -> pl.Series:
-    """The line of ``data`` on which each row begins, behind the line feeds in quoted fields."""
+def _places(table: pl.DataFrame, data: bytes) -> pl.DataFrame:
+    """The line of ``data`` on which each row begins, and how many it takes if any takes several."""
     lines = pl.int_range(2, table.height + 2, dtype=pl.UInt32, eager=True).alias(LINE)
     if table.height == data.count(b"\n"):
-        return lines
+        return lines.to_frame()
     feeds = _in_fields(table, "\n")
     in_header = sum(column.count("\n") for column in table.columns)
-    return lines + in_header + feeds.cum_sum() - feeds
+    return pl.DataFrame([lines + in_header + feeds.cum_sum() - feeds, (feeds + 1).alias(LINES)])
 
 
 def _whole_rows(
-    table: pl.DataFrame, lines: pl.Series, block: tuple[bytes, int], file: Path, bad: BadRows
-) -> tuple[pl.DataFrame, pl.Series]:
+    table: pl.DataFrame, places: pl.DataFrame, block: tuple[bytes, int], file: Path, bad: BadRows
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Leaves out blank lines, and gives rows with too few fields to ``bad``.
 
     The separators of a row are the commas on its lines that do not stand in its fields.
     """
     data, before = block
+    lines = places[LINE]
     text = pl.Series("text", [data.decode()]).str.split("\n").explode().str.strip_suffix("\r")
     commas = text.str.count_matches(",", literal=True).cum_sum()
     ends = pl.concat([lines - 2, pl.Series([len(text) - 1], dtype=lines.dtype)])
@@ -225,52 +217,34 @@ def _whole_rows(
     first = text.gather(lines - 1)
     filled = first != ""
     short = filled & (separators < table.width - 1)
-    lines = _moved(lines, before)
-    refuse_rows(pl.DataFrame([first, lines]).filter(short), ",", table.columns, file, bad)
-    return table.filter(filled & ~short), lines.filter(filled & ~short)
+    places = _moved(places, before)
+    refuse_rows(places.with_columns(first).filter(short), ",", table.columns, file, bad)
+    return table.filter(filled & ~short), places.filter(filled & ~short)
 
 
 def _read_row_by_row(
     data: bytes, before: int, file: Path, bad: BadRows
-) -> tuple[pl.DataFrame, pl.Series]:
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that have as many fields as the header; slow, for files that hold others."""
-    decoded = Block(file, before + 1, data).lines(bad)
-    text = "\n".join(_at_their_lines(decoded, before + 1))
-    reader = csv.reader(io.StringIO(text, newline=""))
     header: list[str] = []
     rows: list[list[str]] = []
-    lines: list[int] = []
-    wrong: list[tuple[int, str]] = []
-    line = 1
-    for row in reader:
-        begun, line = line, reader.line_num + 1
-        if not row:
-            continue
+    places: list[tuple[int, int]] = []
+    wrong: list[tuple[int, int, str]] = []
+    for at, lines, row in split_rows(data.decode()):
+        place = at + 1 + before, len(lines)
         if not header:
             header = row
         elif len(row) == len(header):
             rows.append(row)
-            lines.append(begun + before)
+            places.append(place)
         else:
-            wrong.append((begun + before, ",".join(row)))
+            wrong.append((*place, lines[0].removesuffix("\r")))
+    schema = {LINE: pl.UInt32, LINES: pl.UInt32}
     refuse_rows(
-        pl.DataFrame(wrong, {LINE: pl.UInt32, "text": pl.String}, orient="row"),
-        ",",
-        header,
-        file,
-        bad,
+        pl.DataFrame(wrong, schema | {"text": pl.String}, orient="row"), ",", header, file, bad
     )
     table = pl.DataFrame(rows, dict.fromkeys(header, pl.String), orient="row")
-    return table, pl.Series(LINE, lines, dtype=pl.UInt32)
-
-
-def _at_their_lines(decoded: pl.DataFrame, first_line: int) -> Iterator[str]:
-    """Lines with those that were left out as empty ones, so that numbers stay what they were."""
-    at = first_line
-    for text, line in decoded.select("text", LINE).iter_rows():
-        yield from [""] * (line - at)
-        yield text
-        at = line + 1
+    return table, pl.DataFrame(places, schema, orient="row")
 
 
 def _in_fields(table: pl.DataFrame, character: str) -> pl.Series:

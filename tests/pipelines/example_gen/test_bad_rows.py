@@ -13,7 +13,7 @@ from generated import generate
 from raw_files import WRITERS, made_up_log, write_csv, write_tables
 
 from idp_tf.data import prepare_domain, read_domain
-from idp_tf.data.readers import ReadOptions, SetAside, find_shards, read_shards
+from idp_tf.data.readers import ReadOptions, SetAside, files, find_shards, read_shards
 from idp_tf.errors import DataError, SettingsError
 from pipelines.components.example_gen import ExampleGen, ExampleGenParameters
 from pipelines.components.example_gen.rows import DropFromBucket
@@ -64,6 +64,32 @@ def test_bad_rows_are_set_aside_and_told(tmp_path: Path) -> None:
     listed = generate(tmp_path / "i", max_bad_share=0.03, max_listed=1, **arguments)
     assert [row["file"] for row in listed.quarantine] == ["one.inter", "two.inter"]
     assert listed.manifest == found.manifest
+
+
+@pytest.mark.parametrize("block", [100, 2**24])
+def test_a_stray_quote_loses_no_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr(files, "BLOCK_BYTES", block)
+    rows = made_up_log()
+    write_tables(tmp_path / "right/shop", rows)
+    right = prepare_domain(read_domain(tmp_path / "right", "shop"), k_core=1)
+    write_tables(tmp_path / "shop", rows)
+    log = tmp_path / "shop/interactions.csv"
+    header, _, lines = log.read_text(encoding="utf-8").partition("\n")
+    arguments: dict[str, Any] = {"domain": "shop", "data": tmp_path, "k_core": 1}
+    log.write_text(f'{header}\n"\n{lines}"u1,i01,1000\n', encoding="utf-8")
+    found = generate(tmp_path / "g", max_bad_share=2 / (len(rows) + 2), **arguments)
+    assert found.manifest["hash"] == right.manifest["hash"]
+    told = [(row["line"], row["lines"]) for row in found.quarantine]
+    assert told == [(2, 1), (len(rows) + 3, 1)]
+    notes = "".join(f"{line},\n" for line in lines.splitlines())
+    log.write_text(f'{header},note\n{notes}u1,i01,late,"a\n\nb"\n', encoding="utf-8")
+    found = generate(tmp_path / "h", max_bad_share=3 / (len(rows) + 3), **arguments)
+    assert [(row["line"], row["lines"]) for row in found.quarantine] == [(len(rows) + 2, 3)]
+    assert sum(found.manifest["dropped_by_reading"].values()) == 3
+    with pytest.raises(DataError, match=f"3 of {len(rows) + 3} rows of interactions are bad"):
+        generate(tmp_path / "i", max_bad_share=2 / (len(rows) + 3), **arguments)
 
 
 def test_times_that_cannot_be_right_are_bad_if_that_is_said(tmp_path: Path) -> None:
