@@ -41,7 +41,8 @@ def build_options(beam_args: Sequence[str], others: Sequence[str] = ()) -> Pipel
         from apache_beam.options.pipeline_options import PipelineOptions
 
     options = PipelineOptions(list(beam_args))
-    known = set(options.get_all_options())
+    # Of no options at all: of unknown ones it would warn, and they are refused below.
+    known = set(PipelineOptions([]).get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
     if unknown:
         unknown -= _job_server_options(options)
