@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -334,7 +334,7 @@ def _new_run(
     from idp_tf.config import load_settings
     from idp_tf.workflow.run import Run, RunConfig
 
-    top_level: dict[str, object] = {} if seed is None else {"seed": seed}
+    top_level: dict[str, Any] = {} if seed is None else {"seed": seed}
     if systems is not None:
         top_level["systems"] = _names(systems)
     settings = load_settings(

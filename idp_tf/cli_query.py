@@ -35,7 +35,9 @@ def query(
     ] = None,
     titles: Annotated[
         Path | None,
-        typer.Option(help="Where titles are read: a workdir, or a table of item_id and title."),
+        typer.Option(
+            help="Where titles are read: a workdir, a pipeline's root, or a table of items."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 10.0,
@@ -93,9 +95,13 @@ def _ids(option: str, text: str | None) -> list[str] | None:
 
 
 def _items_file(place: Path) -> Path:
-    # What knows a workdir is slow to import, and a table needs none of it.
+    # What knows a workdir, or a root, is slow to import, and a table needs none of it.
     if not place.is_dir():
         return place
+    if (place / "metadata.sqlite").is_file():
+        with requires_extra("pipelines", purpose="idp-tf query --titles ROOT"):
+            from pipelines.rollback import served_items
+        return served_items(place)
     from idp_tf.workflow.run import items_file
 
     return items_file(place)

@@ -7,7 +7,6 @@ the paper leaves open (docs/settings.md lists it) has our value here.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,6 +24,8 @@ from pydantic import (
 from idp_tf.errors import SettingsError
 from idp_tf.presets import LEARNING_RATES as LEARNING_RATES
 from idp_tf.presets import PRESETS as PRESETS
+from idp_tf.setting_problems import first_problem as first_problem
+from idp_tf.setting_problems import unknown_setting
 
 
 class _Settings(BaseModel):
@@ -244,6 +245,7 @@ def load_settings(
     file: str | Path | None = None,
     overrides: Iterable[str] = (),
     tune: bool = False,
+    within: str = "",
     **top_level: Any,
 ) -> Settings:
     """Builds settings from a preset, a YAML file and ``key=value`` pairs, later ones winning.
@@ -254,6 +256,7 @@ def load_settings(
         overrides: Pairs such as ``"pretrain.epochs=3"``; values are read as YAML.
         tune: Whether to search for the target models' learning rate, over ``LEARNING_RATES``
             unless file or overrides give a grid.
+        within: What messages put before a key, where settings are a part of something else.
         **top_level: Values of top-level keys, such as ``seed=1``; they win over all.
 
     Raises:
@@ -283,11 +286,11 @@ def load_settings(
             where="preset",
             remedy="choose that preset, or leave the key out of file and overrides",
         )
-    _check_keys(Settings, values, "")
+    _check_keys(Settings, values, within)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(first_problem(error)) from error
+        raise SettingsError(first_problem(error, within)) from error
     if tune and not settings.fine_tune.learning_rate_grid:
         raise SettingsError(
             "there is nothing to tune over",
@@ -343,13 +346,7 @@ def _check_keys(model: type[BaseModel], values: Mapping[str, Any], prefix: str) 
     known = model.model_fields
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            raise SettingsError(
-                f"unknown setting '{prefix}{key}'",
-                remedy=f"did you mean '{prefix}{near[0]}'?"
-                if near
-                else f"known here: {', '.join(known)}",
-            )
+            raise unknown_setting(prefix, str(key), known)
         inner = known[key].annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             if not isinstance(value, Mapping | BaseModel):
@@ -358,12 +355,3 @@ def _check_keys(model: type[BaseModel], values: Mapping[str, Any], prefix: str) 
                 )
             if isinstance(value, Mapping):
                 _check_keys(inner, value, f"{prefix}{key}.")
-
-
-def first_problem(error: ValidationError) -> str:
-    """The first thing that a validation found wrong, in one line."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"'{name}' is missing"
-    return f"setting '{name}' holds {first['input']!r}: {first['msg']}"

@@ -8,6 +8,7 @@ this process even when ``--direct_running_mode=multi_processing`` divides the wo
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -22,32 +23,77 @@ _WORKERS_LOGGER: Final = "apache_beam.runners.portability.local_job_service"
 LOCAL_RUNNERS: Final = ("directrunner", "direct", "fnapirunner", "fnapi")
 
 
-def build_options(beam_args: Sequence[str]) -> PipelineOptions:
+def build_options(beam_args: Sequence[str], others: Sequence[str] = ()) -> PipelineOptions:
     """Beam's options, refused where Beam would drop them silently.
 
     Args:
         beam_args: Options as on a command line, such as
             ``--direct_running_mode=multi_processing``. With ``--job_endpoint`` those of that job
             server are options too, such as Flink's ``--execution_mode_for_batch``.
+        others: Names of the command's own options, of which an unknown one may be a misspelling.
 
     Raises:
         MissingDependencyError: if Beam is not installed.
-        SettingsError: if Beam knows no such option.
+        SettingsError: if Beam knows no such option, or for a word that belongs to none.
         ClusterError: if the job server must be asked, and does not answer.
     """
     with requires_extra("pipelines", purpose="a pipeline component"):
         from apache_beam.options.pipeline_options import PipelineOptions
 
     options = PipelineOptions(list(beam_args))
-    known = set(options.get_all_options())
+    # Of no options at all: of unknown ones it would warn, and they are refused below.
+    known = set(PipelineOptions([]).get_all_options())
     unknown = set(options.get_all_options(retain_unknown_options=True)) - known
     if unknown:
         unknown -= _job_server_options(options)
     if unknown:
+        name = min(unknown)
+        near = difflib.get_close_matches(name, [*others, *sorted(known)], n=1)
         raise SettingsError(
-            f"Beam has no option --{min(unknown)}", where="Beam options", remedy="leave it out"
+            f"Beam has no option --{name}",
+            where="Beam options",
+            remedy=f"did you mean --{near[0]}?" if near else "leave it out",
         )
+    _refuse_stray_words(beam_args)
     return options
+
+
+def _refuse_stray_words(beam_args: Sequence[str]) -> None:
+    """Beam would drop them silently, as it does options with one dash."""
+    for before, word in zip(("", *beam_args), beam_args, strict=False):
+        is_value = before.startswith("--") and "=" not in before
+        if not word.startswith("--") and not is_value:
+            raise SettingsError(
+                f"{word!r} belongs to no option", where="Beam options", remedy="leave it out"
+            )
+
+
+def check_options(beam_args: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Refuses options and runners that Beam does not know, before anything is run.
+
+    Args:
+        beam_args: Options as on a command line.
+        others: Names of the command's own options, of which an unknown one may be a misspelling.
+
+    Raises:
+        SettingsError: for an unknown option, a word that belongs to none, or an unknown runner.
+        MissingDependencyError, ClusterError: see ``build_options``.
+    """
+    options = build_options(beam_args, others)
+    from apache_beam.options.pipeline_options import StandardOptions
+    from apache_beam.runners.runner import create_runner
+
+    if runs_in_memory(options):
+        return
+    runner = options.view_as(StandardOptions).runner
+    try:
+        create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"there is no runner {runner!r}: {error}",
+            where="--runner",
+            remedy=f"choose one of {', '.join(StandardOptions.KNOWN_RUNNER_NAMES)}",
+        ) from error
 
 
 def build_pipeline(beam_args: Sequence[str] = ()) -> beam.Pipeline:

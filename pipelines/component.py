@@ -117,6 +117,13 @@ class Component(ABC, Generic[P]):
         """
         return artifact.fingerprint
 
+    def check(self, parameters: P) -> None:
+        """Refuses at once what can be known before a run begins; reads no more than names.
+
+        Raises:
+            IdpError: if a file that is named is not there.
+        """
+
     def undone(self, parameters: P, outputs: Mapping[str, Artifact]) -> str:
         """Why an earlier execution has to be repeated, though all that it read is as it was.
 

@@ -7,14 +7,16 @@ and the fine-tuned model, and whoever judges and pushes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from idp_tf.config import Settings, first_problem
+from idp_tf.config import Settings
 from idp_tf.errors import SettingsError
+from idp_tf.setting_problems import refused
 from pipelines.component import Component, Parameters
 from pipelines.components.bulk_inferrer import BulkInferrer
 from pipelines.components.embedding_generator import EmbeddingGenerator
@@ -251,13 +253,14 @@ def _node(
 
 
 def _validated(node_id: str, kind: type[Parameters], given: Mapping[str, Any]) -> Parameters:
+    # As the YAML file has it: ExampleGen's parameters stand under example_gen.
+    section = re.sub(r"(?<!^)(?=[A-Z])", "_", node_id.partition(".")[0]).lower()
+    within = f"{section}." if section in PipelineSettings.model_fields else ""
     try:
         return kind.model_validate(dict(given))
     except ValidationError as error:
-        known = ", ".join(kind.model_fields)
-        raise SettingsError(
-            first_problem(error), where=node_id, remedy=f"its settings are {known}"
-        ) from error
+        problem = refused(error, kind, within)
+        raise SettingsError(problem.problem, where=node_id, remedy=problem.remedy) from error
 
 
 def models_config(settings: PipelineSettings) -> Path:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Final
 
 from idp_tf.errors import IdpError, WorkdirError
+from pipelines.interrupts import is_interrupt
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _FULL_TEXTS: Final = (*map(os.strerror, _FULL), "database or disk is full")
@@ -22,11 +24,20 @@ def told(error: BaseException, where: str | Path) -> IdpError | None:
         error: What was raised.
         where: The node, or the folder, that cannot go on.
     """
-    if isinstance(error, IdpError):
+    if isinstance(error, IdpError) or is_interrupt(error):
         return None
     if isinstance(error, OSError | sqlite3.Error) or _is_full(error):
         return cannot_go_on(error, where)
     return None
+
+
+def words(error: BaseException) -> str:
+    """What the record, and people, are told of an error."""
+    if is_interrupt(error):
+        return "interrupted"
+    # The library names its settings as idp-tf run has them.
+    told = re.sub(r"(?<![\w.])prepare\.(?=[a-z])", "settings.prepare.", str(error))
+    return told or type(error).__name__
 
 
 def cannot_go_on(error: BaseException, where: str | Path) -> WorkdirError:

@@ -25,7 +25,7 @@ from pipelines.beam_results import remove_leftovers
 from pipelines.cache_key import hash_of, key_of, reason_to_run
 from pipelines.component import Execution
 from pipelines.dag import Latest, Node, Pipeline
-from pipelines.failures import told
+from pipelines.failures import told, words
 from pipelines.record import KILLED, ExecutionRow, Record
 from pipelines.root import (
     output_folder,
@@ -33,6 +33,7 @@ from pipelines.root import (
     remove_partials,
     work_folder,
 )
+from pipelines.run_log import BEGINS
 
 _JOURNAL: Final = "finished.json"
 _log = logging.getLogger("pipelines.launcher")
@@ -239,7 +240,7 @@ def _run(
         reason=reason,
         inputs=inputs,
     )
-    _log.info("%s: begins; %s", node.id, reason)
+    _log.info("%s: begins; %s", node.id, reason, extra={BEGINS: True})
     work = work_folder(root, node.id, cache_key)
     execution: Execution[Any] = Execution(
         node.id, inputs, _outputs(node, root, execution_id), node.parameters, work, beam_args
@@ -250,8 +251,7 @@ def _run(
         _write_journal(work, execution_id, execution)
     except BaseException as error:
         failure = told(error, node.id)
-        why = str(failure or error) or type(error).__name__
-        _give_up(record, execution_id, execution, why)
+        _give_up(record, execution_id, execution, words(failure or error))
         if failure is None:
             raise
         raise failure from error

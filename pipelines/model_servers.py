@@ -129,7 +129,7 @@ def _started(command: Sequence[str], stderr: IO[bytes]) -> Iterator[subprocess.P
             finally:
                 _end(process)
     finally:
-        _LOG.info("the server has ended with status %s", process.returncode)
+        _LOG.debug("the server has ended with status %s", process.returncode)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Back to an earlier version: of what servers read, and of what the next run builds on."""
+"""What servers read, and back to an earlier version of it and of what the next run builds on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from idp_tf.errors import WorkdirError
 from pipelines.record import Record
 from pipelines.root import locked
-from pipelines.versions import RolledBack, rollback, rollbacks
+from pipelines.versions import RECORD, RolledBack, list_pushed, rollback, rollbacks
 
 
 def roll_back(root: Path, *, to: int | None = None, why: str = "") -> RolledBack:
@@ -33,6 +33,22 @@ def roll_back(root: Path, *, to: int | None = None, why: str = "") -> RolledBack
 def mark_rolled_back(record: Record, destination: Path) -> None:
     """Has the record pass over what was rolled back in a folder of versions, and nothing else."""
     record.set_rolled_back(str(one["fingerprint"]) for one in rollbacks(destination))
+
+
+def served_items(root: Path) -> Path:
+    """The table of items and titles of the version that is served.
+
+    Args:
+        root: The pipeline's root.
+
+    Raises:
+        WorkdirError: if nothing is.
+    """
+    with Record(root, read_only=True) as record:
+        destination = _destination(record, root)
+    if not (versions := list_pushed(destination)):
+        raise WorkdirError("no version is served from here", where=destination)
+    return destination / str(versions[-1]) / RECORD.with_name("items.parquet")
 
 
 def _destination(record: Record, root: Path) -> Path:

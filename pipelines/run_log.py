@@ -1,4 +1,7 @@
-"""A run's log: for people on stderr, for programs as JSON lines, each with its component."""
+"""A run's log as JSON lines, each with its component.
+
+What the pipeline logs at the level DEBUG is for this file; from INFO on it is for people as well.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 PACKAGES: Final = ("pipelines", "idp_tf", "serving")
+BEGINS: Final = "begins"
+"""An attribute of the record that says that a node begins."""
 
 
 class JsonLines(logging.Handler):
@@ -22,7 +27,7 @@ class JsonLines(logging.Handler):
     """
 
     def __init__(self, file: Path, run: int):
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._stream = file.open("a", encoding="utf-8")
         self._run = run
@@ -38,6 +43,11 @@ class JsonLines(logging.Handler):
             self._write(record)
         except OSError:  # a full disk must not end what is logged about
             self.handleError(record)
+
+    def note(self, error: BaseException, message: str) -> None:
+        """Writes what a run has ended with; people are told of it elsewhere, and once."""
+        raised = (type(error), error, error.__traceback__)
+        self.emit(logging.LogRecord("pipelines.run", logging.ERROR, "", 0, message, None, raised))
 
     def _write(self, record: logging.LogRecord) -> None:
         line: dict[str, Any] = {
@@ -66,7 +76,7 @@ def logged(file: Path, run: int) -> Iterator[JsonLines]:
     handler = JsonLines(file, run)
     for package in PACKAGES:
         logger = logging.getLogger(package)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.DEBUG)
         logger.addHandler(handler)
     try:
         yield handler

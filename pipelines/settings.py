@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import (
@@ -16,9 +16,12 @@ from pydantic import (
     model_validator,
 )
 
-from idp_tf.config import Settings, first_problem, load_settings
+from idp_tf.config import Settings, load_settings
 from idp_tf.errors import SettingsError
+from idp_tf.setting_problems import refused
 from idp_tf.systems import SYSTEMS
+
+_LIBRARY: Final = "settings"
 
 
 class Inputs(BaseModel):
@@ -98,7 +101,7 @@ class PipelineSettings(BaseModel):
             SettingsError: for an unknown key, or a value that breaks its rule.
         """
         pairs = [f"{key}={value}" for key, value in _flat(self.settings)]
-        return load_settings(self.preset, overrides=pairs)
+        return load_settings(self.preset, overrides=pairs, within=f"{_LIBRARY}.")
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -124,21 +127,48 @@ def load_pipeline_settings(
     Raises:
         SettingsError: if it cannot be read, or for an unknown key or an impossible value.
     """
-    try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"cannot be read: {error}", where=file) from error
-    if not isinstance(given, dict):
-        raise SettingsError("it holds no settings", where=file, remedy="begin with: data: FOLDER")
+    given = _read(file)
     given |= {"data": data} if data else {}
     given |= {"root": root} if root else {}
     try:
         settings = PipelineSettings.model_validate(given)
         _ = settings.library  # what is wrong in it is to be told now
     except ValidationError as error:
-        known = ", ".join(PipelineSettings.model_fields)
-        raise SettingsError(first_problem(error), where=file, remedy=f"keys: {known}") from error
+        raise _in_file(refused(error, PipelineSettings), file) from error
+    except SettingsError as error:
+        raise _in_file(error, file) from error
     return settings
+
+
+def _in_file(error: SettingsError, file: Path) -> SettingsError:
+    return SettingsError(error.problem, where=file, remedy=error.remedy)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        # It is a SafeLoader.
+        given = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"cannot be read: {error}", where=file) from error
+    if not isinstance(given, dict):
+        raise SettingsError("it holds no settings", where=file, remedy="begin with: data: FOLDER")
+    return given
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without a key that stands twice, of which PyYAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.YAMLError(
+                    f"the key '{key.value}' stands twice, again in line {key.start_mark.line + 1}"
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _flat(nested: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -192,7 +192,7 @@ def _copy_whole(source: Path, destination: Path, version: int, fingerprint: str)
         shutil.rmtree(partial, ignore_errors=True)
         raise
     _sync(destination)
-    _LOG.info("pushed version %d to %s", version, destination)
+    _LOG.debug("pushed version %d to %s", version, destination)
 
 
 def _copy(source: Path, partial: Path, fingerprint: str) -> None:

@@ -28,6 +28,7 @@ ROOMS: Final = {
     "idp_tf.errors": ("foundation", 0),
     "idp_tf.config": ("foundation", 0),
     "idp_tf.presets": ("foundation", 0),
+    "idp_tf.setting_problems": ("foundation", 0),
     "idp_tf.metrics": ("foundation", 0),
     "idp_tf.machine": ("foundation", 0),
     "idp_tf.systems": ("foundation", 0),

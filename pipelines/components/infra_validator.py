@@ -120,7 +120,7 @@ class InfraValidator(Component[InfraValidatorParameters]):
         blessed = write_verdict(output.uri, checks, (INFRA_BLESSED, INFRA_NOT_BLESSED))
         output.properties.update(accepted=blessed, checks=len(checks))
         for check in checks:
-            log = _LOG.info if check.passed else _LOG.warning
+            log = _LOG.debug if check.passed else _LOG.warning
             log("%s: %s", "passed" if check.passed else "failed", check.words)
 
     def cache_inputs(self, parameters: InfraValidatorParameters) -> Mapping[str, Any]:
@@ -166,7 +166,7 @@ def _served_answers(
         began = time.monotonic()
         try:
             with _server(execution, files) as where:
-                _LOG.info("a server answers after %.1f s", time.monotonic() - began)
+                _LOG.debug("a server answers after %.1f s", time.monotonic() - began)
                 answers = _ask(where, questions, told.request_timeout_seconds)
         except (IdpError, ServingClientError) as error:
             _LOG.warning("try %d of %d: %s", number, told.num_tries, error)

@@ -152,8 +152,7 @@ def _write(
     output.properties.update(
         pushed=not why, outcome=outcome, version=pushed.version, destination=str(destination)
     )
-    log = _LOG.warning if why else _LOG.info
-    log("%s: %s", outcome, json.dumps(content["why"], ensure_ascii=False))
+    _LOG.debug("%s: %s", outcome, json.dumps(content["why"], ensure_ascii=False))
 
 
 def _reason(pushed: Pushed) -> str:

@@ -132,7 +132,7 @@ class Trainer(Component[TrainerParameters]):
         run_fn = _run_fn(execution.parameters.module)
         output = execution.outputs["model"]
         fn_args = build_fn_args(execution)
-        _log.info("%s: %s", execution.node_id, execution.parameters.module)
+        _log.debug("%s: %s", execution.node_id, execution.parameters.module)
         run_fn(fn_args)
         serving = output.uri / SERVING
         if not (serving / "saved_model.pb").is_file():

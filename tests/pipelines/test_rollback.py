@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.artifacts import MODEL, PUSHED_MODEL, Artifact
 from pipelines.record import Record
+from pipelines.rollback import served_items
 from pipelines.versions import list_pushed, push_version
 from tests.tiny_world import invoke
 
@@ -40,9 +41,17 @@ def test_the_version_before_is_served_and_built_on(tmp_path: Path, destination: 
     assert done.code == 0
     assert f"Version {first} is the latest now; taken back: {second}." in done.out
     assert list_pushed(place) == [first]
+    titles = place / str(first) / "assets.extra" / "idp_tf" / "items.parquet"
+    assert served_items(tmp_path) == titles
     with Record(tmp_path) as record:
         latest = record.latest("Trainer", "model")
         assert latest is not None and latest.fingerprint == "good"
+
+
+def test_a_query_takes_titles_of_what_is_served(tmp_path: Path) -> None:
+    Record(tmp_path).begin_run()
+    asked = invoke("query", "--items", "a", "--titles", tmp_path)
+    assert asked.code == 2 and "no run has come to its Pusher" in asked.err
 
 
 def test_nothing_to_take_back(tmp_path: Path) -> None:

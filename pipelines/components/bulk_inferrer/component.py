@@ -97,7 +97,7 @@ class BulkInferrer(Component[BulkInferrerParameters]):
         domain = items.properties.get("domain")
         output.properties.update(domain=domain, width=width, **figures)
         execution.counters.update(figures)
-        _LOG.info("%s: %s", execution.node_id, figures)
+        _LOG.debug("%s: %s", execution.node_id, figures)
 
     def cache_inputs(self, parameters: BulkInferrerParameters) -> dict[str, Any]:
         """The signature; the rest changes nothing that comes out."""

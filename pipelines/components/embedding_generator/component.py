@@ -104,7 +104,7 @@ class EmbeddingGenerator(Component[EmbeddingGeneratorParameters]):
         output.properties.update(domain=domain, **figures)
         output.properties.update(_quality(generated, sources, index))
         execution.counters.update(figures)
-        _LOG.info("%s: %s", execution.node_id, output.properties)
+        _LOG.debug("%s: %s", execution.node_id, output.properties)
 
 
 def _match(

@@ -149,7 +149,7 @@ def _run_pipelines(
         popularity_edges=told.popularity_edges,
     )
     try:
-        _LOG.info("counting the items of the training split")
+        _LOG.debug("counting the items of the training split")
         count_training(split_pattern(examples, "train"), str(ids), counts, execution.beam_args)
         _LOG.info("ranking by %s", ", ".join(model.name for model in models))
         execution.counters.update(rank_users(job, file, execution.beam_args))
@@ -166,7 +166,7 @@ def _check_count(users: int, examples: artifacts.Artifact, file: Path) -> None:
     """A file that was cut off between two records reads without an error, but short."""
     expected = examples.properties.get("users", users)
     if users == expected and users:
-        _LOG.info("ranked %d users", users)
+        _LOG.debug("ranked %d users", users)
         return
     file.unlink(missing_ok=True)
     raise DataError(
@@ -245,6 +245,6 @@ def _write_blessing(
     blessed = write_verdict(output.uri, checks, (BLESSED, NOT_BLESSED), notes)
     output.properties.update(accepted=blessed, model_fingerprint=execution.one("model").fingerprint)
     for check in checks:
-        log = _LOG.info if check.passed else _LOG.warning
+        log = _LOG.debug if check.passed else _LOG.warning
         log("%s: %s", "passed" if check.passed else "failed", check.words)
     _LOG.info("the model is %s", BLESSED if blessed else NOT_BLESSED)

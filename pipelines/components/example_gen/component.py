@@ -80,6 +80,10 @@ class ExampleGen(Component[ExampleGenParameters]):
             "items": _by_name(shards.items, digests),
         }
 
+    def check(self, parameters: ExampleGenParameters) -> None:
+        """The files must be there."""
+        _shards(parameters)
+
     def execute(self, execution: Execution[ExampleGenParameters]) -> None:
         """Runs the steps, and puts what they made into the outputs."""
         from pipelines.components.example_gen.steps import Steps
@@ -115,7 +119,7 @@ class ExampleGen(Component[ExampleGenParameters]):
         _publish(execution, [task.folder for task in tasks], totals, manifest, hashed)
         _quarantine(execution, steps.reading, [*read.logs, *read.items])
         execution.counters.update(_counters(read.logs, read.items, manifest))
-        _log.info("%s: %s", execution.node_id, manifest["after"])
+        _log.debug("%s: %s", execution.node_id, manifest["after"])
 
 
 _TOTALS: Final = ("users", "items", "interactions", "untitled", "tied", "tied last")

@@ -334,7 +334,7 @@ class Steps:
             f"{bad} of {total} rows of {kind} are bad ({bad / total:.2%}), more than"
             f" {most:.2%}: {examples}",
             where=self.parameters.domain,
-            remedy="mend the files, or raise max_bad_share",
+            remedy="mend the files, or raise example_gen.max_bad_share",
         )
 
     def _check_repeated(self, ranges: Sequence[Stats]) -> None:

@@ -37,6 +37,7 @@ Stats = dict[str, Any]
 _STATS: Final = "stats.json"
 _FAILED: Final = "failed.json"
 _FULL: Final = (f"[Errno {errno.ENOSPC}]", os.strerror(errno.ENOSPC))
+_LONG_SECONDS: Final = 5
 _log = logging.getLogger("pipelines.ExampleGen")
 
 
@@ -131,12 +132,14 @@ def run_tasks(
     steps = [[*tasks], *([replace(t, number=i) for i in range(n)] for t, n in following)]
     name = " and ".join(sorted({Path(task.phase).name for step in steps for task in step}))
     if all(task.done for task in steps[-1]):
-        _log.info("%s: done before", name)
+        _log.debug("%s: done before", name)
     else:
         began = time.monotonic()
-        _log.info("%s: begins", name)
+        _log.debug("%s: begins", name)
         _run(tasks, [template for template, _ in following], beam_args)
-        _log.info("%s: took %.0f s", name, time.monotonic() - began)
+        took = time.monotonic() - began
+        level = logging.INFO if took > _LONG_SECONDS else logging.DEBUG
+        _log.log(level, "%s: took %.0f s", name, took)
     return [[task.stats for task in step] for step in steps]
 
 

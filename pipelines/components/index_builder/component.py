@@ -90,7 +90,7 @@ class IndexBuilder(Component[IndexBuilderParameters]):
             output.fingerprint = _fingerprint([r for r, _ in pairs], items, settings)
         output.properties.update(settings, items=len(items), recall=recall)
         execution.counters.update(items=len(items))
-        _LOG.info("%s: %d items, %s, recall %.4f", execution.node_id, len(items), settings, recall)
+        _LOG.debug("%s: %d items, %s, recall %.4f", execution.node_id, len(items), settings, recall)
 
     def cache_inputs(self, parameters: IndexBuilderParameters) -> dict[str, Any]:
         """An exact index has no recall to be judged."""

@@ -77,6 +77,13 @@ class SchemaGen(Component[SchemaGenParameters]):
     outputs: ClassVar = {"schema": SCHEMA}
     parameters: ClassVar = SchemaGenParameters
 
+    def check(self, parameters: SchemaGenParameters) -> None:
+        """A curated schema must be there."""
+        if parameters.curated is not None and not parameters.curated.is_file():
+            raise MissingDataError(
+                "there is no curated schema", where=parameters.curated, remedy="check the path"
+            )
+
     def execute(self, execution: Execution[SchemaGenParameters]) -> None:
         """Keeps the curated schema, or infers one."""
         curated = execution.parameters.curated
@@ -91,17 +98,14 @@ class SchemaGen(Component[SchemaGenParameters]):
         output.properties.update(domain=domain, curated=curated is not None)
         execution.counters["features"] = len(read_schema(file).feature)
         how = "inferred" if curated is None else f"kept the curated {curated}"
-        _LOG.info("%s: %s", execution.node_id, how)
+        _LOG.debug("%s: %s", execution.node_id, how)
 
     def cache_inputs(self, parameters: SchemaGenParameters) -> dict[str, Any]:
         """The curated schema counts by its content, wherever it lies."""
         kept = parameters.model_dump(mode="json", exclude={"curated"})
         if parameters.curated is None:
             return kept
-        if not parameters.curated.is_file():
-            raise MissingDataError(
-                "there is no curated schema", where=parameters.curated, remedy="check the path"
-            )
+        self.check(parameters)
         return {"curated": digest_of(parameters.curated)}
 
 

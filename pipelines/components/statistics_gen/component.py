@@ -92,7 +92,7 @@ class StatisticsGen(Component[StatisticsGenParameters]):
         execution.counters.update(figures)
         execution.counters["rows read"] = sum(s.records for s in gathered.splits.values())
         execution.counters["titles without words"] = described["titles"]["empty"]
-        _LOG.info("%s: %s", execution.node_id, figures)
+        _LOG.debug("%s: %s", execution.node_id, figures)
 
     def cache_inputs(self, parameters: StatisticsGenParameters) -> dict[str, Any]:
         """Without what only divides the work."""

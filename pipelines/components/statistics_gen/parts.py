@@ -164,7 +164,7 @@ def _log_progress(what: str, before: int, more: int) -> int:
     """Logs every so many records of this worker; how many there are now."""
     after = before + more
     if after // _LOG_EVERY > before // _LOG_EVERY:
-        _LOG.info("%s: %d records are counted", what, after)
+        _LOG.debug("%s: %d records are counted", what, after)
     return after
 
 
