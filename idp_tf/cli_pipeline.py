@@ -30,11 +30,15 @@ def run(context: typer.Context) -> None:
 
 
 @pipeline.command()
-def status(root: Root, number: RunNumber = None) -> None:
-    """What a run did: each component's state, time, rows and artifacts."""
+def status(
+    root: Root,
+    number: RunNumber = None,
+    paths: Annotated[bool, typer.Option("--paths", help="List artifacts' folders too.")] = False,
+) -> None:
+    """What a run did: each component's state, time and main figures, and the verdict."""
     from pipelines.status import show_status
 
-    show_status(root, number)
+    show_status(root, number, paths=paths)
 
 
 @pipeline.command()

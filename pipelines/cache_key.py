@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from idp_tf.workflow.artifacts import differences
 from pipelines.artifacts import Artifact
 from pipelines.dag import Node
+from pipelines.reasons import reasons, shortened
 from pipelines.record import ExecutionRow
-
-_SHOWN: Final = 3
 
 
 def key_of(node: Node, inputs: Mapping[str, Sequence[Artifact]]) -> dict[str, Any]:
@@ -54,8 +52,5 @@ def reason_to_run(key: Mapping[str, Any], last: ExecutionRow | None) -> str:
     """
     if last is None:
         return "it has not run yet"
-    found = differences(last.properties["key"], dict(key))
-    if not found:
-        return "what it had made is gone"
-    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return "; ".join(found[:_SHOWN]) + more
+    found = reasons(last.properties["key"], key)
+    return shortened(found) if found else "what it had made is gone"

@@ -10,13 +10,16 @@ from typing import Final
 from rich.console import Console
 
 from idp_tf.errors import SettingsError
-from pipelines.lineage import Step, edges_of, steps_of
+from pipelines.layout import Layout, lay_out
+from pipelines.lineage import Step, edges_of, gates_of, pipeline_of, place_of, steps_of
 from pipelines.record import Record
 from pipelines.status import find_run
 
-_WIDTH, _HEIGHT = 190, 46
-_GAP_X, _GAP_Y = 60, 14
+_WIDTH, _HEIGHT = 176, 56
+_LINE, _GAP_X, _GAP_Y = 8, 14, 34
 _MARGIN: Final = 16
+_LEAST: Final = 900
+"""Narrower than so many pixels a page scrolls the graph rather than shrink it."""
 _COLOURS: Final = {"ran": "#0b6f6a", "reused": "#8a949b", "failed": "#b3261e", "running": "#7a4b00"}
 
 
@@ -43,66 +46,83 @@ def show_graph(
             remedy="name the file graph.svg, or leave --output out to print it",
         )
     with Record(root, read_only=True) as record:
-        steps = steps_of(record, find_run(record, number).id)
+        run = find_run(record, number)
+        steps = steps_of(record, run.id)
     if output is None:
         for line in graph_text(steps):
             console.print(line, highlight=False, soft_wrap=True)
         return
-    output.write_text(draw_graph(steps), encoding="utf-8")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    gates = gates_of(pipeline_of(run, steps), steps)
+    output.write_text(draw_graph(steps, gates), encoding="utf-8")
     console.print(f"Drawn: {output}")
 
 
 def graph_text(steps: Sequence[Step]) -> list[str]:
-    """A line a node: its artifacts with their numbers, and those that they were made of."""
+    """A line a node: what it made, and the folders below the root that it was made of."""
     lines = []
     for step in steps:
-        made = ", ".join(f"{key} {a.id}" for key, found in step.outputs.items() for a in found)
-        read = ", ".join(f"{a.producer} {a.id}" for found in step.inputs.values() for a in found)
+        made = ", ".join(
+            f"{key}/{a.uri.name}" for key, found in step.outputs.items() for a in found
+        )
+        read = ", ".join(place_of(a) for found in step.inputs.values() for a in found)
         lines.append(f"{step.node_id} ({step.state}): {made or 'nothing'}")
         if read:
             lines.append(f"    from {read}")
     return lines
 
 
-def draw_graph(steps: Sequence[Step]) -> str:
-    """The graph as SVG, from left to right; colours tell what ran and what was reused."""
-    edges = edges_of(steps)
-    columns = _columns(steps, edges)
-    places = {
-        node: (_MARGIN + x * (_WIDTH + _GAP_X), _MARGIN + y * (_HEIGHT + _GAP_Y))
-        for x, column in enumerate(columns)
-        for y, node in enumerate(column)
-    }
-    height = max((y for _, y in places.values()), default=0) + _HEIGHT + _MARGIN
-    width = max((x for x, _ in places.values()), default=0) + _WIDTH + _MARGIN
-    body = [_edge(places[a], places[b]) for a, b in edges]
-    body += [_box(step, *places[step.node_id]) for step in steps]
+def draw_graph(steps: Sequence[Step], gates: Sequence[tuple[str, str]] = ()) -> str:
+    """The graph as SVG, from above downwards; colours tell what ran and what was reused.
+
+    Args:
+        steps: The run's nodes.
+        gates: Pairs of them, the second of which only waited for the first.
+    """
+    read = edges_of(steps)
+    waited = [edge for edge in gates if edge not in read]
+    nodes = [step.node_id for step in steps]
+    layout = lay_out(nodes, [*read, *waited], box=_WIDTH, line=_LINE, gap=_GAP_X)
+    width = round(layout.width) + 2 * _MARGIN
+    height = (max(layout.rows.values(), default=-1) + 1) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2 * _MARGIN
+    body = [_edge(layout, edge, "stroke-dasharray='4 4'") for edge in waited]
+    body += [_edge(layout, edge) for edge in read]
+    body += [_box(step, *_corner(layout, step.node_id)) for step in steps]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img" font-family="system-ui, sans-serif">'
-        "<title>Components of the run, and what they handed on</title>" + "".join(body) + "</svg>\n"
+        f'width="{width}" height="{height}" style="min-width: {min(width, _LEAST)}px" role="img" '
+        'font-family="system-ui, sans-serif">'
+        "<title>Components of the run, and what they handed on; a dashed line is a component "
+        f"that was only waited for</title>{_ARROW}{''.join(body)}</svg>\n"
     )
 
 
-def _columns(steps: Sequence[Step], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Nodes by the length of the longest way to them; steps come after what they read."""
-    depth = {step.node_id: 0 for step in steps}
-    for step in steps:
-        before = [depth[a] + 1 for a, b in edges if b == step.node_id]
-        depth[step.node_id] = max(before, default=0)
-    columns: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
-    for node, column in depth.items():
-        columns[column].append(node)
-    return columns
+_ARROW: Final = (
+    '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+    'markerHeight="7" orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#8a949b"/></marker></defs>'
+)
 
 
-def _edge(start: tuple[int, int], end: tuple[int, int]) -> str:
-    x1, y1 = start[0] + _WIDTH, start[1] + _HEIGHT // 2
-    x2, y2 = end[0], end[1] + _HEIGHT // 2
-    middle = (x1 + x2) // 2
+def _corner(layout: Layout, node: str) -> tuple[int, int]:
+    row = layout.rows[node]
+    left = layout.centres[node, row] - _WIDTH / 2
+    return _MARGIN + round(left), _MARGIN + row * (_HEIGHT + _GAP_Y)
+
+
+def _edge(layout: Layout, edge: tuple[str, str], style: str = "") -> str:
+    """A line that runs straight through the rows that it passes, and bends between them."""
+    (start, first), *passed, (end, last) = (
+        (_MARGIN + round(layout.centres[place]), place[1]) for place in layout.way(edge)
+    )
+    x, y = start, _MARGIN + first * (_HEIGHT + _GAP_Y) + _HEIGHT
+    path = f"M{x} {y}"
+    for place, row in (*passed, (end, last)):
+        path += f" C{x} {y + _GAP_Y // 2} {place} {y + _GAP_Y // 2} {place} {y + _GAP_Y}"
+        x, y = place, _MARGIN + row * (_HEIGHT + _GAP_Y) + _HEIGHT
+        path += f" V{y}" if (place, row) != (end, last) else ""
     return (
-        f'<path d="M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none" '
-        'stroke="#8a949b" stroke-opacity=".55"/>'
+        f'<path d="{path}" fill="none" stroke="#8a949b" stroke-opacity=".7" {style} '
+        'marker-end="url(#arrow)"/>'
     )
 
 
@@ -110,15 +130,19 @@ def _box(step: Step, x: int, y: int) -> str:
     colour = _COLOURS.get(step.state, "#8a949b")
     seconds = step.execution.seconds if step.state != "reused" else None
     told = f"{step.state}, {seconds:.1f} s" if seconds is not None else step.state
-    numbers = ", ".join(str(a.id) for found in step.outputs.values() for a in found)
-    detail = f"{told}; artifact {numbers}" if numbers else told
+    size = min(13.0, 13 * 23 / len(step.node_id))  # 23 letters fit
+    lines = (f"{told}; execution {step.made_by.id}", ", ".join(step.outputs) or "nothing made")
+    folders = "\n".join(map(place_of, step.artifacts))
+    rect = f'x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6"'
+    small = "".join(
+        f'<text x="{x + 10}" y="{y + 34 + 14 * number}" font-size="10.5" fill="currentColor" '
+        f'fill-opacity=".8">{escape(line[:34])}</text>'
+        for number, line in enumerate(lines)
+    )
     return (
-        f'<g><rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" '
-        'style="fill: var(--paper, #fff)"/>'  # edges pass behind
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="{colour}" '
-        f'fill-opacity=".12" stroke="{colour}"/>'
-        f'<text x="{x + 10}" y="{y + 19}" font-size="13" fill="currentColor">'
-        f"{escape(step.node_id)}</text>"
-        f'<text x="{x + 10}" y="{y + 36}" font-size="10.5" fill="currentColor" '
-        f'fill-opacity=".75">{escape(detail[:36])}</text></g>'
+        f"<g><title>{escape(folders or step.node_id)}</title>"
+        f'<rect {rect} style="fill: var(--paper, #fff)"/>'
+        f'<rect {rect} fill="{colour}" fill-opacity=".12" stroke="{colour}"/>'
+        f'<text x="{x + 10}" y="{y + 19}" font-size="{size:.1f}" fill="currentColor">'
+        f"{escape(step.node_id)}</text>{small}</g>"
     )

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from pydantic import ValidationError
+
+from idp_tf.errors import IdpError
 from pipelines.artifacts import Artifact
-from pipelines.record import ExecutionRow, ExecutionState, Record
+from pipelines.dag import Pipeline
+from pipelines.record import ExecutionRow, ExecutionState, Record, RunRow
+from pipelines.settings import PipelineSettings
 
 WORDS = {
     ExecutionState.RUNNING: "running",
@@ -44,6 +50,11 @@ class Step:
         return WORDS[self.execution.state]
 
     @property
+    def artifacts(self) -> list[Artifact]:
+        """All its outputs."""
+        return [artifact for found in self.outputs.values() for artifact in found]
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """Rows and the like, as the executor counted them when it ran."""
         found: Mapping[str, int] = self.made_by.properties.get("counters", {})
@@ -77,3 +88,42 @@ def edges_of(steps: Sequence[Step]) -> list[tuple[str, str]]:
     }
     place = {step.node_id: number for number, step in enumerate(steps)}
     return sorted(found, key=lambda edge: (place[edge[0]], place[edge[1]]))
+
+
+def settings_of(run: RunRow) -> PipelineSettings | None:
+    """The settings of a run; None if they were written by another version, or by a test."""
+    try:
+        return PipelineSettings.model_validate_json(run.properties.get("settings", ""))
+    except ValidationError:
+        return None
+
+
+def pipeline_of(run: RunRow, steps: Sequence[Step]) -> Pipeline | None:
+    """The graph that a run went through, which the record lacks: from its settings, if it fits."""
+    from pipelines.compose import compose
+
+    settings = settings_of(run)
+    try:
+        pipeline = compose(settings) if settings else None
+    except IdpError:
+        return None
+    known = {node.id for node in pipeline} if pipeline else set()
+    return pipeline if all(step.node_id in known for step in steps) else None
+
+
+def gates_of(pipeline: Pipeline | None, steps: Sequence[Step]) -> list[tuple[str, str]]:
+    """Pairs of a run's nodes, the second of which waited for the first and read nothing of it."""
+    done = {step.node_id for step in steps}
+    nodes = [node for node in pipeline or () if node.id in done]
+    return [(gate, node.id) for node in nodes for gate in node.gates if gate in done]
+
+
+def place_of(artifact: Artifact) -> str:
+    """An artifact's folder below the root: the node, the output and the execution."""
+    return "/".join(artifact.uri.parts[-3:])
+
+
+def below(root: Path, path: Path) -> str:
+    """A path as it is told: from the root if it lies there, the whole of it otherwise."""
+    path, root = path.absolute(), root.absolute()
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)

@@ -94,15 +94,20 @@ def copy_of(world: Path, folder: Path) -> Path:
 
 def test_what_the_commands_tell(world: Path) -> None:
     root = world / "root"
-    status = invoke("pipeline", "status", "--root", root, "--run", "1")
+    status = invoke("pipeline", "status", "--root", root, "--run", "1", "--paths")
     assert status.code == 0
-    assert "Run 1" in status.out and "Pusher: " in status.out
-    graph = invoke("pipeline", "graph", "--root", root, "--output", world / "graph.svg")
+    assert "Run 1" in status.out and "Pushed: version " in status.out
+    folders = re.findall(r"^  (\S+/\S+/\d+)$", status.out, re.MULTILINE)
+    assert len(folders) > 24 and all((root / folder).is_dir() for folder in folders)
+    file = world / "no" / "such" / "graph.svg"
+    graph = invoke("pipeline", "graph", "--root", root, "--output", file)
     assert graph.code == 0
-    drawn = (world / "graph.svg").read_text()
+    drawn = file.read_text()
     assert drawn.startswith("<svg") and "Trainer.fine_tune" in drawn
+    assert "stroke-dasharray" in drawn  # a gate, which the record does not know
     assert "EmbeddingGenerator" in invoke("pipeline", "graph", "--root", root).out
-    assert "complete" in invoke("pipeline", "history", "--root", root).out
+    history = invoke("pipeline", "history", "--root", root).out
+    assert re.search(r"complete +24 +0 +yes +\d{10}", history)
     missing = invoke("pipeline", "status", "--root", root, "--run", "99")
     assert missing.code == 2 and "there is no run 99" in missing.err
 
@@ -112,6 +117,9 @@ def test_the_report_and_the_log(world: Path) -> None:
     for told in ("Pipeline run", "ExampleGen.office", "NDCG@10", "<svg", "interactions"):
         assert told in page
     assert not re.findall(r"https?://(?!www\.w3\.org)", page)
+    links = re.findall(r'href="([^#].*?)"', page)
+    assert len(links) > 24 and all((world / "root" / link).exists() for link in links)
+    assert page.index("<h2>Evaluation") < page.index("<h2>Checks") < page.index("<h2>Components")
     lines = (world / "root" / "logs" / "run-1.jsonl").read_text().splitlines()
     nodes = {json.loads(line)["node"] for line in lines}
     assert {"ExampleGen.office", "Trainer.fine_tune", "Pusher"} <= nodes

@@ -131,7 +131,7 @@ def test_the_reason_is_what_differs_from_the_run_before(folder: Path) -> None:
     root = folder / "root"
     for plus in (1, 2, 1):
         finish(build(folder, plus=plus), root)
-    assert finish(build(folder, plus=3), root)[-1].reason == "parameters.plus is 3, there it was 1"
+    assert finish(build(folder, plus=3), root)[-1].reason == "plus is 3, it was 1"
 
 
 def test_work_that_nobody_will_go_on_with_is_removed(folder: Path) -> None:
