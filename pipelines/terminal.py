@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _NODE_WIDTH: Final = 26
 _REASONS: Final = 3
-_REASON_LENGTH: Final = 160
 _NO_NEWS: Final = (
     # Every system is a model of its own, and is traced once.
     "tf.function retracing",
@@ -65,7 +64,7 @@ class Terminal(logging.Handler):
         has_told = self._verbose or (result.state == "ran" and self._held is None)
         self._held = None
         counted = ", ".join(f"{what} {number:,}" for what, number in result.counters.items())
-        why = f"  ({shortened(result.reason)})" if result.reason and not has_told else ""
+        why = f"  ({result.reason})" if result.reason and not has_told else ""
         figures = f"  {counted}" if counted and result.state == "ran" else ""
         node = f"{result.node_id:{_NODE_WIDTH}} {result.state:9} {result.seconds:7.1f} s"
         sys.stdout.write(f"{node}{figures}{why}\n")
@@ -73,7 +72,7 @@ class Terminal(logging.Handler):
 
     def _tell_what_begins(self) -> None:
         if self._held is not None:
-            self._write(self._held, shortened(self.format(self._held)))
+            self._write(self._held, self.format(self._held))
         self._held = None
 
     def _write(self, record: logging.LogRecord, line: str) -> None:
@@ -91,17 +90,6 @@ def show_log(*, verbose: bool = False) -> Terminal:
     for package in PACKAGES:
         logging.getLogger(package).setLevel(logging.DEBUG)
     return terminal
-
-
-def shortened(reason: str) -> str:
-    """A reason without the ends of hashes, and not much longer than a line.
-
-    Example:
-        >>> shortened('x is "05697deaf254eadd50f535c5dbfd2041bb37..., there it was null')
-        'x is 05697dea…, there it was null'
-    """
-    text = re.sub(r'"?\b([0-9a-f]{8})[0-9a-f]{8,}(?:\.\.\.)?"?', r"\1…", reason)
-    return text if len(text) <= _REASON_LENGTH else f"{text[:_REASON_LENGTH]}…"
 
 
 def print_end(settings: PipelineSettings, result: RunResult) -> None:

@@ -16,7 +16,7 @@ from pipelines.launcher import NodeResult
 from pipelines.run import RunResult, main
 from pipelines.run_log import BEGINS
 from pipelines.settings import PipelineSettings
-from pipelines.terminal import Terminal, print_end, shortened
+from pipelines.terminal import Terminal, print_end
 from tests.pipelines.small_pipeline import build
 from tests.pipelines.tiny_pipeline import write_config
 from tests.tiny_world import TARGET, write_world
@@ -113,14 +113,6 @@ def test_a_node_has_a_line_when_it_begins_only_if_it_has_more_to_say(
         "epoch 2",
     ]
     assert [line.split("s", 1)[1] for line in told.out.splitlines()] == ["  (new)", ""]
-
-
-def test_reasons_are_short() -> None:
-    digest = "05697deaf254eadd50f535c5dbfd2041bb3787d8f42c3dccdf6fff16"
-    assert (
-        shortened(f'x.csv is "{digest}..., there it was 3') == "x.csv is 05697dea…, there it was 3"
-    )
-    assert len(shortened("a day, " * 100)) < 200
 
 
 def test_why_a_model_is_not_pushed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
