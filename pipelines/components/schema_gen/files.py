@@ -34,13 +34,27 @@ def read_schema(file: Path) -> Any:
     if not file.is_file():
         raise MissingDataError("there is no schema", where=file, remedy="check the path")
     try:
-        return text_format.Parse(file.read_text(encoding="utf-8"), schema_pb2.Schema())
+        schema = text_format.Parse(file.read_text(encoding="utf-8"), schema_pb2.Schema())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise DataError(
             f"this is no schema of tensorflow_metadata: {error}",
             where=file,
             remedy="mend that line, or leave the schema out to have it inferred",
         ) from error
+    _pack_alike(schema.feature)
+    return schema
+
+
+def _pack_alike(features: Any) -> None:
+    """Has equal annotations be equal bytes: they are packed, and maps in them have no order."""
+    from google.protobuf import struct_pb2
+
+    for feature in features:
+        for packed in feature.annotation.extra_metadata:
+            kept = struct_pb2.Struct()
+            if packed.Unpack(kept):
+                packed.Pack(kept, deterministic=True)
+        _pack_alike(feature.struct_domain.feature)
 
 
 def set_limits(feature: Any, limits: Mapping[str, float]) -> None:
@@ -49,7 +63,7 @@ def set_limits(feature: Any, limits: Mapping[str, float]) -> None:
 
     kept = struct_pb2.Struct()
     kept.update(dict(limits))
-    feature.annotation.extra_metadata.add().Pack(kept)
+    feature.annotation.extra_metadata.add().Pack(kept, deterministic=True)
 
 
 def limits_of(feature: Any) -> dict[str, float]:
@@ -58,9 +72,8 @@ def limits_of(feature: Any) -> dict[str, float]:
 
     found: dict[str, float] = {}
     for packed in feature.annotation.extra_metadata:
-        if packed.Is(struct_pb2.Struct.DESCRIPTOR):
-            kept = struct_pb2.Struct()
-            packed.Unpack(kept)
+        kept = struct_pb2.Struct()
+        if packed.Unpack(kept):
             found.update((k, v) for k, v in dict(kept).items() if isinstance(v, float))
     return found
 

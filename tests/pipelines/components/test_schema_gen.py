@@ -89,3 +89,16 @@ def test_a_broken_schema_is_told_by_its_line(statistics: Artifact, tmp_path: Pat
     file.write_text(CURATED + "featur {}\n")
     with pytest.raises(DataError, match=r"mine\.pbtxt.*3:1"):
         run(SchemaGen(), tmp_path / "made", {"statistics": statistics}, curated=file)
+
+
+def test_the_order_of_limits_changes_no_byte(tmp_path: Path) -> None:
+    """Other artifacts hold schemas in bytes, and are known by these."""
+    limits = [f'fields {{ key: "{k}" value {{ number_value: 0.5 }} }}' for k in "abcdefgh"]
+    packed = "[type.googleapis.com/google.protobuf.Struct]"
+    found = set()
+    for shown in (limits, limits[::-1]):
+        file = tmp_path / "schema.pbtxt"
+        annotation = f"annotation {{ extra_metadata {{ {packed} {{ {' '.join(shown)} }} }} }}"
+        file.write_text(f'feature {{ name: "title" type: BYTES {annotation} }}')
+        found.add(read_schema(file).SerializeToString(deterministic=True))
+    assert len(found) == 1
