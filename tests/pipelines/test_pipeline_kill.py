@@ -39,8 +39,10 @@ def kill_at_random(config: Path, root: Path, seconds: float) -> int:
     while True:
         process = start(config, root)
         try:
-            # Most have come by then to where TensorFlow is at work.
-            assert process.wait(MOMENTS.uniform(0.05, 0.3) * seconds) in (0, 3)
+            # Most have come by then to where TensorFlow is at work. Later ones are given more:
+            # the longest node must come to its end, and starts anew each time.
+            moment = MOMENTS.uniform(0.05, 0.3) * seconds * 1.1**killed
+            assert process.wait(moment) in (0, 3)
             return killed
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
