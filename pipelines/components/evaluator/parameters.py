@@ -96,7 +96,7 @@ class EvaluatorParameters(Parameters):
     differences: tuple[DifferenceThreshold, ...] = Field(
         (
             DifferenceThreshold(
-                against="baseline", min_difference=-0.05, relative=True, confidence=0.95
+                against="baseline", min_difference=-0.1, relative=True, confidence=0.95
             ),
             DifferenceThreshold(against="control", min_difference=0.0),
         ),
