@@ -100,6 +100,13 @@ def build(
     return Pipeline([add, *nodes])
 
 
+def write_numbers(folder: Path) -> Path:
+    """The numbers of the sources ``a`` and ``b``; the folder."""
+    for name, number in (("a", 1), ("b", 20)):
+        (folder / f"{name}.txt").write_text(str(number))
+    return folder
+
+
 def calls(folder: Path) -> int:
     """How often the sum was computed."""
     file = folder / "calls.txt"

@@ -18,16 +18,14 @@ from pipelines.artifacts import Artifact
 from pipelines.launcher import NodeResult, recover, run_nodes
 from pipelines.record import ExecutionState, Record
 from pipelines.root import locked
-from tests.pipelines.small_pipeline import NUMBER, build, calls, die
+from tests.pipelines.small_pipeline import NUMBER, build, calls, die, write_numbers
 
 Run = Callable[..., list[NodeResult]]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, number in (("a", 1), ("b", 20)):
-        (tmp_path / f"{name}.txt").write_text(str(number))
-    return tmp_path
+    return write_numbers(tmp_path)
 
 
 @pytest.fixture

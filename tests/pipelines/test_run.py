@@ -23,7 +23,7 @@ from pipelines.record import KILLED, ExecutionState, Record
 from pipelines.root import locked
 from pipelines.run import run_pipeline
 from pipelines.settings import PipelineSettings
-from tests.pipelines.small_pipeline import NUMBER, Add, Source, build
+from tests.pipelines.small_pipeline import NUMBER, Add, Source, build, write_numbers
 
 PAGE = 4096
 ROOMS = range(0, 140, 4)
@@ -32,9 +32,7 @@ ROOMS = range(0, 140, 4)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, number in (("a", 1), ("b", 20)):
-        (tmp_path / f"{name}.txt").write_text(str(number))
-    return tmp_path
+    return write_numbers(tmp_path)
 
 
 @pytest.fixture

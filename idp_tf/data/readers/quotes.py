@@ -140,7 +140,7 @@ class SoundBlocks:
                 lines[at:done] = row
             done = len(lines)
         except _CutOffError:
-            pass
+            pass  # the row waits, with those behind it, for the next block
         self._tell(wrong, self._bad)
         return done
 
