@@ -24,8 +24,7 @@ from pydantic import (
 from idp_tf.errors import SettingsError
 from idp_tf.presets import LEARNING_RATES as LEARNING_RATES
 from idp_tf.presets import PRESETS as PRESETS
-from idp_tf.setting_problems import first_problem as first_problem
-from idp_tf.setting_problems import unknown_setting
+from idp_tf.setting_problems import first_problem, unknown_setting
 
 
 class _Settings(BaseModel):

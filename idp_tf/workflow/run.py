@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from idp_tf.config import Settings, first_problem
+from idp_tf.config import Settings
 from idp_tf.errors import SettingsError, WorkdirError
+from idp_tf.setting_problems import first_problem
 from idp_tf.workflow.artifacts import Artifact
 
 if TYPE_CHECKING:

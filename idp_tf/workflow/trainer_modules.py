@@ -21,10 +21,11 @@ import numpy.typing as npt
 import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from idp_tf.config import Settings, TrainSettings, first_problem
+from idp_tf.config import Settings, TrainSettings
 from idp_tf.data.domain import Domain, MergedDomains
 from idp_tf.data.examples import read_domain
 from idp_tf.errors import DataError, MissingDataError, SettingsError
+from idp_tf.setting_problems import first_problem
 from idp_tf.workflow.artifacts import write_json
 
 if TYPE_CHECKING:
