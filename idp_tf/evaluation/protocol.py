@@ -117,7 +117,10 @@ def evaluate(
     drawn = negatives if sampled else None
     job = _Job(scorer, sequences, LEAVE_OUT[split], vectors, drawn)
     ranks = {protocol: np.zeros(len(rows), np.int32) for protocol in protocols}
+    lengths = np.minimum(sequences.lengths[rows] - LEAVE_OUT[split], scorer.max_length)
     for first, last, group in _ranges(low, high):
+        # Users of about one length share a block, so that little of it is padding.
+        group = group[np.argsort(lengths[group], kind="stable")]
         span = _Span(first, last, Candidates.of(vectors[first : last + 1]) if full else None)
         for start in range(0, len(group), block):
             members = group[start : start + block]
@@ -140,7 +143,8 @@ def _rank_block(
     """The ranks of some users by every protocol, from one encoding of them."""
     name = job.scorer.name
     targets = _targets(job, users, span)
-    history = job.sequences.left_padded(users, job.scorer.max_length, job.leave_out)
+    longest = max(1, int(job.sequences.lengths[users].max()) - job.leave_out)
+    history = job.sequences.left_padded(users, min(longest, job.scorer.max_length), job.leave_out)
     encoded = job.scorer.user_vectors(history)
     found: dict[str, Int32Array] = {}
     if job.negatives is not None:

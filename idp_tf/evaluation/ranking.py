@@ -27,8 +27,8 @@ class Scorer:
 
     Args:
         name: The system's slug, such as ``sasrec``.
-        encode_users: From item ids (batch, max_length) int32, left-padded with 0,
-            to user vectors (batch, dim).
+        encode_users: From item ids (batch, length) int32, left-padded with 0, ``length`` at
+            most ``max_length``, to user vectors (batch, dim). Padding must change nothing.
         item_vectors: Shape (num_items + 1, dim); row 0 is padding and never a candidate.
         max_length: How many of a user's last items ``encode_users`` is given.
 
@@ -53,7 +53,7 @@ class Scorer:
         """Encodes histories and checks what comes back.
 
         Args:
-            item_ids: Shape (batch, max_length), int32, left-padded with 0.
+            item_ids: Shape (batch, length), int32, left-padded with 0.
 
         Returns:
             Shape (batch, dim), float32.

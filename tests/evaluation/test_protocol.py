@@ -110,8 +110,38 @@ def test_the_input_of_each_split() -> None:
             protocols=["full", "sampled-1"],
             negatives=np.array([[5], [1]], np.int32),
         )
-    # Each user once for both protocols; the test input holds the validation item.
-    assert shown == [[0, 1, 2], [0, 0, 5], [1, 2, 3], [0, 5, 4]]
+    # Each user once for both protocols, short histories first, and as long as the longest of
+    # the block; the test input holds the validation item.
+    assert shown == [[0, 5], [1, 2], [0, 5, 4], [1, 2, 3]]
+
+
+def test_blocks_of_users_of_about_one_length_change_no_rank() -> None:
+    rng = np.random.default_rng(0)
+    sequences = of_lists(
+        [rng.integers(1, 31, size=rng.integers(3, 12)).tolist() for _ in range(40)]
+    )
+    vectors = rng.integers(-4, 5, size=(31, 3)).astype(np.float32)
+    vectors[0] = 0
+    widths: list[int] = []
+
+    def encode(ids: np.ndarray) -> np.ndarray:
+        widths.append(ids.shape[1])
+        return vectors[ids].sum(axis=1)
+
+    scorer = Scorer("sum", encode, vectors, 6)
+    found = evaluate(
+        scorer, sequences, split="test", num_items=30, protocols=["full"], users=[7, 3, 21], block=2
+    )["full"]
+    expected = []
+    for user in (7, 3, 21):
+        items = sequences.values[sequences.offsets[user] : sequences.offsets[user + 1]]
+        scores = vectors @ vectors[items[-7:-1]].sum(axis=0)
+        rivals = sorted({*range(1, 31)} - set(items[:-1].tolist()) - {int(items[-1])})
+        expected.append(1 + int((scores[rivals] >= scores[items[-1]]).sum()))
+    assert found.tolist() == expected
+    assert widths == sorted(widths)
+    lengths = np.sort(np.minimum(sequences.lengths[[7, 3, 21]] - 1, 6))
+    assert widths == [lengths[1], lengths[2]]
 
 
 def test_constant_scores_get_the_worst_rank() -> None:
