@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -192,6 +193,9 @@ def run_worker(
 def run_process(program: Sequence[str], arguments: Mapping[str, Any], threads: int) -> Any:
     """Runs a program with its arguments as one word of JSON; its last line is the answer.
 
+    What it says on stderr is shown if the line begins with two spaces, so that a long
+    measurement can say how far it is; libraries' noise does not.
+
     Raises:
         IdpError: if it failed; the message holds the end of what it said.
     """
@@ -206,19 +210,29 @@ def run_process(program: Sequence[str], arguments: Mapping[str, Any], threads: i
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "TF_CPP_MIN_LOG_LEVEL": "2",
     }
-    done = subprocess.run(
-        [*program, json.dumps(dict(arguments))],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=ROOT,
-        check=False,
-    )
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
+    said: list[str] = []
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as answer,
+        subprocess.Popen(
+            [*program, json.dumps(dict(arguments))],
+            stdout=answer,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+        ) as process,
+    ):
+        for line in process.stderr or ():
+            said.append(line)
+            if line.startswith("  "):
+                print(line, end="", file=sys.stderr, flush=True)
+        code = process.wait()
+        answer.seek(0)
+        lines = answer.read().strip().splitlines()
+    if code or not lines:
         raise IdpError(
-            f"the measurement {' '.join(program)} failed with exit code {done.returncode}: "
-            + done.stderr.strip()[-2_000:]
+            f"the measurement {' '.join(program)} failed with exit code {code}: "
+            + "".join(said).strip()[-2_000:]
         )
     return json.loads(lines[-1])
 

@@ -4,24 +4,27 @@ Both train in rounds of a few epochs, two threads, until validation NDCG@10 (ful
 not risen for some rounds; the test is that of the best round, where the validation item is
 part of the history. First cross-entropy against RecTools' softmax (64 wide, length 50), then
 our losses in the shape in which gSASRec's authors compare them (128 wide, length 200). Takes
-some hours. Needs ``make bench-peers`` and the data.
+some hours: rows that are done are kept in ``.bench-workdir`` until all are, and a run that was
+cut off goes on with the next one. Needs ``make bench-peers`` and the data.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.base import BenchResult, Goal, announced, run_worker
+from benchmarks.base import ROOT, BenchResult, Goal, announced, run_worker
 from benchmarks.domains import Prepared, require_data, write_domains
 from benchmarks.peers import require_peers, run_peer
 
 THREADS: Final = 2
+KEPT: Final = ROOT / ".bench-workdir" / "losses"
 _DOMAIN: Final = "ml-1m"
 _SMALL: Final = {"embedding_dim": 64, "max_length": 50}
 _LARGE: Final = {"embedding_dim": 128, "max_length": 200}
@@ -40,18 +43,50 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
     rounds = _SMOKE_ROUNDS if smoke else _ROUNDS
     with tempfile.TemporaryDirectory() as name:
         write_domains(data, (_DOMAIN,), Path(name))
-        common = {"folder": name, **rounds}
-        small = _ours({**common, **_SMALL, "loss": "cross-entropy"}, smoke)
+        small = {**rounds, **_SMALL, "loss": "cross-entropy"}
         if smoke:
-            return BenchResult([small])
-        with announced("RecTools, softmax"):
-            theirs = run_peer(
-                "rectools_losses", {**common, **_SMALL, "threads": THREADS}, threads=THREADS
-            )
-        large = {loss: _ours({**common, **_LARGE, "loss": loss}, smoke) for loss in _ORDER}
-    rows = [small, {"trainer": "RecTools", "loss": "softmax", **_SMALL, **theirs}, *large.values()]
+            return BenchResult([_train_ours(small, name, here=True)])
+        ours = _once("small", _train_ours, small, name)
+        theirs = _once("rectools", _train_theirs, {**rounds, **_SMALL, "threads": THREADS}, name)
+        large = {
+            loss: _once(f"large-{loss}", _train_ours, {**rounds, **_LARGE, "loss": loss}, name)
+            for loss in _ORDER
+        }
+    shutil.rmtree(KEPT)
     reached = {loss: row["test ndcg@10"] for loss, row in large.items()}
-    return BenchResult(rows, [_beside(small, theirs), *_in_order(reached)])
+    return BenchResult(
+        [ours, theirs, *large.values()], [_beside(ours, theirs), *_in_order(reached)]
+    )
+
+
+def _once(name: str, measure: Callable[[Row, str], Row], arguments: Row, folder: str) -> Row:
+    """A row, unless a run that was cut off later has measured it."""
+    file = KEPT / f"{name}.json"
+    if file.is_file():
+        print(f"{name}: kept from a run that was cut off, {file}", file=sys.stderr, flush=True)
+    else:
+        row = measure(arguments, folder)
+        KEPT.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        partial.write_text(json.dumps(row), encoding="utf-8")
+        partial.replace(file)
+    found: Row = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _train_theirs(arguments: Row, folder: str) -> Row:
+    with announced("RecTools, softmax"):
+        found = run_peer("rectools_losses", {**arguments, "folder": folder}, threads=THREADS)
+    return {"trainer": "RecTools", "loss": "softmax", **_SMALL, **found}
+
+
+def _train_ours(arguments: Row, folder: str, here: bool = False) -> Row:
+    with announced(f"ours, {arguments['loss']}, {arguments['embedding_dim']} wide"):
+        found = run_worker(
+            "benchmarks.losses", {**arguments, "folder": folder}, threads=THREADS, here=here
+        )
+    shape = {name: arguments[name] for name in ("loss", "embedding_dim", "max_length")}
+    return {"trainer": "ours", **shape, **found}
 
 
 def _beside(ours: Row, theirs: Row) -> Goal:
@@ -68,13 +103,6 @@ def _in_order(reached: dict[str, float]) -> Iterable[Goal]:
     yield Goal(
         "test NDCG@10 by cross-entropy by that by gbce", "at least 0.97", ratio, ratio >= 0.97
     )
-
-
-def _ours(arguments: Row, smoke: bool) -> Row:
-    with announced(f"ours, {arguments['loss']}, {arguments['embedding_dim']} wide"):
-        found = run_worker("benchmarks.losses", arguments, threads=THREADS, here=smoke)
-    shape = {name: arguments[name] for name in ("loss", "embedding_dim", "max_length")}
-    return {"trainer": "ours", **shape, **found}
 
 
 def measure(
@@ -116,6 +144,7 @@ def measure(
         seconds += time.perf_counter() - begun
         epoch = number * epochs_a_round
         validation = _ndcg(prepared, model, "validation")
+        print(f"  epoch {epoch}: validation NDCG@10 {validation:.4f}", file=sys.stderr, flush=True)
         if validation > best["validation ndcg@10"]:
             best = {"best epoch": epoch, "validation ndcg@10": validation}
             best["test ndcg@10"] = _ndcg(prepared, model, "test")

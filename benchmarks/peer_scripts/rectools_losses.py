@@ -81,6 +81,7 @@ def train(
         model.fit_partial(validation, min_epochs=epochs_a_round, max_epochs=epochs_a_round)
         seconds += time.perf_counter() - begun
         epoch, value = number * epochs_a_round, ndcg(model, validation, validation_targets)
+        print(f"  epoch {epoch}: validation NDCG@10 {value:.4f}", file=sys.stderr, flush=True)
         if value > best["validation ndcg@10"]:
             best = {"best epoch": epoch, "validation ndcg@10": value}
             best["test ndcg@10"] = ndcg(model, test, test_targets)
