@@ -132,7 +132,9 @@ class TitleItems(tf_keras.layers.Layer):
     """Vectors made of the items' titles: what a text encoder gave, through a trained adaptor.
 
     The title vectors are frozen, and saved with the weights: a saved model is whole. They are
-    looked up before the adaptor, so that a step costs what its own items cost.
+    looked up before the adaptor, which meets each item of a look-up once wherever it stands: a
+    step costs what its own items cost. An adaptor's dropout is so drawn once for an item and
+    look-up.
 
     Args:
         title_vectors: Row ``i`` belongs to item id ``i``, (num_items + 1, width), such as
@@ -192,7 +194,9 @@ class TitleItems(tf_keras.layers.Layer):
 
     def call(self, item_ids: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Looks up and adapts; Keras hands ``training`` on to the adaptor."""
-        return self.adaptor(self.titles(item_ids))
+        distinct, places = tf.unique(tf.reshape(item_ids, [-1]))
+        vectors = tf.gather(self.adaptor(self.titles(distinct)), places)
+        return tf.reshape(vectors, tf.concat([tf.shape(item_ids), [vectors.shape[-1]]], axis=0))
 
     def table(self, training: bool | None = None) -> tf.Tensor:
         """Vectors of all items, (num_items + 1, dim); row 0 is what is made of padding."""

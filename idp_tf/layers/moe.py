@@ -64,7 +64,9 @@ class ParametricWhitening(tf_keras.layers.Layer):
         kept = self.input_dropout(inputs, training=training)
         # A product of matrices whatever the shape; tf.matmul makes one for each row of a batch,
         # and their gradients are as many kernels to add up.
-        return tf.tensordot(kept - self.shift, self.kernel, axes=1)
+        # The shift goes through it on its own, so that its gradient is that of one row.
+        shift = tf.linalg.matvec(self.kernel, self.shift, transpose_a=True)
+        return tf.tensordot(kept, self.kernel, axes=1) - shift
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of ``__init__``."""

@@ -74,6 +74,26 @@ def test_titles_go_through_the_adaptor():
     np.testing.assert_allclose(items.table(), adapted(items), atol=1e-5)
 
 
+def test_the_adaptor_meets_each_item_of_a_look_up_once():
+    met = []
+
+    class Spy(tf_keras.layers.Dense):
+        def call(self, inputs):
+            met.append(inputs.numpy())
+            return super().call(inputs)
+
+    items = make_titles(adaptor=Spy(DIM))
+    met.clear()
+    with tf.GradientTape() as tape:
+        found = items(tf.constant(IDS))
+        loss = tf.reduce_sum(found * np.arange(1.0, 7).reshape(2, 3, 1))
+    np.testing.assert_array_equal(met[0], title_vectors()[[0, 3, 6, 1, 2]])
+    # What is learned of an item is the sum over its places: item 1 stands at two, 4 and 5.
+    expected = np.array([1, 2, 3, 4 + 5, 6]) @ title_vectors()[[0, 3, 6, 1, 2]]
+    gradient = tape.gradient(loss, items.adaptor.kernel)
+    np.testing.assert_allclose(gradient, np.tile(expected[:, None], DIM), rtol=1e-5)
+
+
 def test_a_sum_adds_its_parts():
     items = make_summed()
     wanted = items.ids.table().numpy() + adapted(items.titles)
