@@ -25,8 +25,10 @@ class UniSRec(TransformerModel):
     Compared with the official code (RUCAIBox/UniSRec), forward pass and fine-tuning loss
     are the same, but: positions are counted from the end; padding is no candidate in the
     loss, which there is one; each position of a history is trained on, where theirs makes
-    a row of each prefix; an item without a title adds nothing, where theirs gives it what the
-    adaptor makes of zeros. Text only, such an item has the score 0 for everyone.
+    a row of each prefix; the adaptor's dropout and noise are drawn once for an item among the
+    histories of a batch, as theirs are among candidates; an item without a title adds nothing,
+    where theirs gives it what the adaptor makes of zeros. Text only, such an item has the score
+    0 for everyone.
 
     Args:
         num_items: Items 1 … num_items; 0 is padding.
