@@ -112,7 +112,8 @@ def _target_nodes(settings: PipelineSettings) -> list[Node]:
     library, target = settings.library, settings.target
     data = {"examples": _examples(target), "items": _items(target)}
     gates = [f"ExampleValidator.{target}"]
-    tuned = _only(library, "seed", "model", "fine_tune", "evaluation")
+    scratch = _only(library, "seed", "model", "fine_tune", "evaluation")
+    tuned = {**scratch, **_only(library, "transfer")}
     pretrained = {"model": [Channel(_PRETRAIN, "model")]}
     model = {"model": [Channel(FINE_TUNE, "model")]}
     embeddings = Latest("EmbeddingGenerator", "embeddings")
@@ -132,7 +133,7 @@ def _target_nodes(settings: PipelineSettings) -> list[Node]:
         _node(
             _CONTROL,
             Trainer(),
-            _trains("fine_tune", tuned, system="sasrec", titles=False),
+            _trains("fine_tune", scratch, system="sasrec", titles=False),
             data,
             gates=gates,
         ),

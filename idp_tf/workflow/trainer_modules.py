@@ -38,6 +38,7 @@ ENCODER: Final = "encoder"
 ITEMS_FILE: Final = "items.parquet"
 TRAINING_FILE: Final = "training.json"
 EMBEDDINGS_FILE: Final = "embeddings.npy"
+TITLE_VECTORS_FILE: Final = "title_vectors.npy"
 
 _FOLDERS: Final = ("serving_model_dir", "model_run_dir", "base_model")
 
@@ -67,7 +68,9 @@ class TrainerConfig(BaseModel):
         system: What the target model is: ``idp`` begins with generated embeddings under the
             pre-trained encoder, ``sasrec`` with nothing, or another that reads ids alone.
         pretrained: ``serving_model_dir`` of the pre-training, where it is needed.
-        embeddings: A folder with generated embeddings, where they are needed.
+        embeddings: A folder with generated embeddings, where they are needed; with the title
+            vectors that are beside them, items without a training interaction get others in
+            the end (``idp_tf.transfer.regenerate_untrained``).
 
     Example:
         >>> TrainerConfig(domains=[{"name": "office", "items": "…/Split-all/*"}]).system
@@ -223,6 +226,31 @@ def load_embeddings(folder: Path, target: Domain) -> npt.NDArray[np.float32]:
             remedy="generate them from the same items",
         )
     return embeddings
+
+
+def load_title_vectors(folder: Path, target: Domain) -> npt.NDArray[np.float32] | None:
+    """Title vectors of a domain's items, (num_items, width), or None if none lie there.
+
+    Raises:
+        DataError: if they are of other items, or damaged.
+    """
+    file = folder / TITLE_VECTORS_FILE
+    if not file.is_file():
+        return None
+    try:
+        vectors: npt.NDArray[np.float32] = np.load(file)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the title vectors cannot be read: {error}", where=file, remedy="generate them again"
+        ) from error
+    if vectors.ndim != 2 or len(vectors) != target.num_items:
+        raise DataError(
+            f"title vectors of the shape {vectors.shape} for the {target.num_items} items of"
+            f" {target.name}",
+            where=file,
+            remedy="generate them from the same items",
+        )
+    return vectors
 
 
 def learned_embeddings(

@@ -26,7 +26,12 @@ SERVING: Final = "Format-Serving"
 
 _EXTRA: Final = "assets.extra"
 _TRAINED: Final = f"{_EXTRA}/idp_tf"
-_TOLD: Final = {"epoch": "epochs", "items": "items", "items_known_before": "items known before"}
+_TOLD: Final = {
+    "epoch": "epochs",
+    "items": "items",
+    "items_known_before": "items known before",
+    "items_regenerated": "untrained items regenerated",
+}
 """Of ``training.json``, what is counted, and what it is called."""
 
 _log = logging.getLogger("pipelines.Trainer")

@@ -3,13 +3,16 @@
 ``custom_config`` (``idp_tf.workflow.trainer_modules.TrainerConfig``): ``domains`` (the target
 alone), ``system``, and what the system begins with: ``pretrained`` (where ``pretrain`` left its
 model) and ``embeddings`` (what EmbeddingGenerator made); of ``settings`` there are read ``seed``,
-``model``, ``fine_tune`` and ``evaluation``.
+``model``, ``fine_tune``, ``evaluation`` and ``transfer``.
 
 With ``base_model``, the last blessed model of this domain, training goes on from it: its encoder,
 and its embeddings of the items that it knows; new items begin as they would without it. A base
 model of another class or shape than ``settings.model`` says is left, with a warning.
 With ``fine_tune.learning_rate_grid`` a model is trained with each rate, and the one that validates
 best is left; of equal ones that of the larger rate.
+Items without a training interaction, such as all that are new today, get embeddings blended from
+those of the others in the end, if there are title vectors beside ``embeddings``: training has
+pushed them down.
 Checkpoints are kept in ``model_run_dir``: the same call after a kill goes on at the last whole
 epoch. Leaves a recommender.
 """
@@ -29,7 +32,7 @@ from idp_tf.errors import DataError, SettingsError
 from idp_tf.models import SequenceModel, save_model
 from idp_tf.models.training import TrainingState
 from idp_tf.systems import SYSTEMS, System
-from idp_tf.transfer.fine_tune import build_target_model
+from idp_tf.transfer import build_target_model, regenerate_untrained
 from idp_tf.workflow.trainer_modules import (
     MODEL,
     TrainerConfig,
@@ -38,6 +41,7 @@ from idp_tf.workflow.trainer_modules import (
     item_table,
     learned_embeddings,
     load_embeddings,
+    load_title_vectors,
     load_trained,
     place,
     read_config,
@@ -69,6 +73,7 @@ def run_fn(fn_args: Any) -> None:
     target = _only(read_domains(fn_args, config))
     trained = _train(fn_args, config, system, target)
     model, work = trained.model, Path(fn_args.model_run_dir)
+    regenerated = _regenerate(model, config, target)
     version = export_recommender(
         model,
         target.item_ids,
@@ -81,6 +86,7 @@ def run_fn(fn_args: Any) -> None:
         "learning_rate": trained.learning_rate,
         "items": target.num_items,
         "items_known_before": trained.known,
+        "items_regenerated": regenerated,
     }
     save_model(model, extra_folder(version, item_table(target), told) / MODEL)
     place(version, fn_args.serving_model_dir)
@@ -127,6 +133,16 @@ def _train(fn_args: Any, config: TrainerConfig, system: System, target: Domain) 
         values = {each: attempt(each).state.best_value for each in grid}
         rate = max(values, key=lambda each: (values[each], each))
     return attempt(rate)  # of a grid, this brings the best training back
+
+
+def _regenerate(model: SequenceModel, config: TrainerConfig, target: Domain) -> int:
+    """Gives items that training never met other embeddings; how many."""
+    vectors = load_title_vectors(config.embeddings, target) if config.embeddings else None
+    if vectors is None:
+        return 0
+    count = regenerate_untrained(model, target.sequences, vectors, config.settings.transfer)
+    _log.info("embeddings of %d items without training interactions are blended anew", count)
+    return count
 
 
 def initial_model(

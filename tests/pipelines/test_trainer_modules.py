@@ -143,6 +143,10 @@ def only(domains: Dirs) -> Dirs:
     return {TARGET: domains[TARGET]}
 
 
+def only_of(domain: Domain, folder: Path) -> Dirs:
+    return {TARGET: write_domain(domain, folder / "again")}
+
+
 def model_in(serving: Path) -> SequenceModel:
     return load_model(serving / "assets.extra" / "idp_tf" / "model")
 
@@ -276,6 +280,47 @@ def test_a_warm_start_keeps_known_items_and_generates_new_ones(
     )
     assert training["items_known_before"].item() == target.num_items
     assert training["epoch"].item() == 1
+
+
+def test_items_without_training_interactions_are_blended_of_what_was_learned(
+    target: Domain, tuned: Path, custom: Any, tmp_path: Path
+) -> None:
+    later = grown(target)
+    vectors = np.random.default_rng(2).normal(size=(later.num_items, 5)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    numbers = {item: n for n, item in enumerate(later.item_ids.external_ids)}
+    # Each is exactly like one item that is trained on, and one match is asked for.
+    first = target.sequences.values[:1].tolist() + target.sequences.values[-3:-2].tolist()
+    twins = dict(zip(NEW, target.item_ids.to_external(np.array(first)), strict=True))
+    for item, twin in twins.items():
+        vectors[numbers[item]] = vectors[numbers[twin]]
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    np.save(folder / "embeddings.npy", np.ones((later.num_items, 8), np.float32))
+    np.save(folder / "title_vectors.npy", vectors)
+    pl.DataFrame({"item_id": later.item_ids.external_ids}).write_parquet(folder / "items.parquet")
+    args = fn_args(
+        tmp_path,
+        {TARGET: write_domain(later, tmp_path / "records")},
+        {**custom, "embeddings": str(folder)},
+        hyperparameters={"transfer.top_m": 1, "fine_tune.epochs": 1},
+    )
+    fine_tune.run_fn(args)
+    serving = Path(args.serving_model_dir)
+    rows = model_in(serving).item_embedding.embeddings.numpy()[1:]
+    for item, twin in twins.items():
+        np.testing.assert_allclose(rows[numbers[item]], rows[numbers[twin]], rtol=1e-5)
+    training = json.loads((serving / "assets.extra/idp_tf/training.json").read_text())
+    met = {item for row in histories(later, target.sequences.num_users) for item in row[:-2]}
+    assert training["items_regenerated"] == later.num_items - len(met) >= len(NEW)
+    # What is served is what was saved; items tie with their twins, so scores alone compare.
+    ids, asked = later.item_ids.external_ids, histories(later, 2)
+    _, scores = served(serving, asked, 20)
+    _, wanted = in_process(model_in(serving), ids, asked, 20)
+    np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
+    np.save(folder / "title_vectors.npy", vectors[1:])
+    with pytest.raises(IdpError, match=r"title vectors of the shape .* items of"):
+        fine_tune.run_fn(fn_args(tmp_path / "other", only_of(later, tmp_path), args.custom_config))
 
 
 def test_a_base_model_of_another_shape_is_left(

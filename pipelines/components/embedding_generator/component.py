@@ -5,6 +5,7 @@ target domain; and ``model``, the pre-trained one, whose item embeddings are ble
 ``previous``, the last embeddings of the domain. Writes ``embeddings``::
 
     embeddings.npy    (items, d) float32, by internal id
+    title_vectors.npy (items, width) float32, by internal id
     items.parquet     item_id and title_digest, by internal id
     matches.parquet   target_item, source_item, source_domain, both titles, score, weight
     matches.npz       rows of the index and scores, (items, top_m), by internal id
@@ -69,6 +70,7 @@ class EmbeddingGenerator(Component[EmbeddingGeneratorParameters]):
     """See the module."""
 
     name: ClassVar[str] = "EmbeddingGenerator"
+    version: ClassVar[int] = 2
     inputs: ClassVar = {
         "index": INDEX,
         "inference_result": INFERENCE_RESULT,
@@ -87,10 +89,12 @@ class EmbeddingGenerator(Component[EmbeddingGeneratorParameters]):
         index = ItemIndex.load(execution.one("index").uri)
         target = load_items(execution.one("items"))
         sources = _source_embeddings(execution.one("model"), index)
-        matched = _match(execution, index, target)
+        vectors = _title_vectors(execution, target)
+        matched = _match(execution, index, target, vectors)
         untitled = find_untitled(target["title"].to_list())
         generated = blend_all(matched.matches, sources, norm=given.norm, untitled=untitled)
         np.save(output.uri / "embeddings.npy", generated.embeddings)
+        np.save(output.uri / "title_vectors.npy", vectors)
         _write_matches(output.uri / "matches.parquet", generated, target, index)
         write_matching(output.uri, _keys(target), matched.matches, _made_from(execution))
         output.fingerprint = _fingerprint(execution, target)
@@ -107,12 +111,21 @@ class EmbeddingGenerator(Component[EmbeddingGeneratorParameters]):
         _LOG.debug("%s: %s", execution.node_id, output.properties)
 
 
-def _match(
-    execution: Execution[EmbeddingGeneratorParameters], index: ItemIndex, target: pl.DataFrame
-) -> Matched:
+def _title_vectors(
+    execution: Execution[EmbeddingGeneratorParameters], target: pl.DataFrame
+) -> npt.NDArray[np.float32]:
     result = execution.one("inference_result")
     vectors = np.zeros((len(target), read_encoder(result.uri)["width"]), np.float32)
     place_vectors(result, target, vectors)
+    return vectors
+
+
+def _match(
+    execution: Execution[EmbeddingGeneratorParameters],
+    index: ItemIndex,
+    target: pl.DataFrame,
+    vectors: npt.NDArray[np.float32],
+) -> Matched:
     previous = load_previous(execution.maybe("previous"), _made_from(execution))
     return match_items(index, vectors, _keys(target), execution.parameters.top_m, previous)
 

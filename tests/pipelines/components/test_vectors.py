@@ -127,6 +127,15 @@ def as_domain(name: str, found: dict[str, str]) -> Domain:
     return Domain(name, IdMap(sorted(found)), ordered(found), [], nobody, {})
 
 
+def test_title_vectors_lie_beside_embeddings(world: World, index: Artifact, tmp_path: Path) -> None:
+    made = generate(world, index, tmp_path / "made")
+    texts = ordered(TARGET)
+    vectors = world.encoder.encode(texts)
+    vectors[find_untitled(texts)] = 0
+    found = np.load(made.uri / "title_vectors.npy")
+    np.testing.assert_allclose(found, vectors, atol=1e-5)
+
+
 def test_exact_index(world: World, index: Artifact) -> None:
     vectors = np.load(index.uri / "vectors.npy")
     assert vectors.dtype == np.float32

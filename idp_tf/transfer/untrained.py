@@ -1,0 +1,81 @@
+"""Embeddings of items that training never met, blended from those that it has learned.
+
+Whatever embedding such an item began with, training leaves it where nobody finds it: it is never
+a positive, and often a negative. What was learned of the other items is of the same domain and
+of the model as it is now, so that the item is matched with them by title, as section 3.8 has it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from idp_tf.errors import SettingsError
+from idp_tf.retrieval import build_index
+from idp_tf.transfer.generate import generate_embeddings
+
+if TYPE_CHECKING:
+    from idp_tf.config import TransferSettings
+    from idp_tf.data.sequences import Sequences
+    from idp_tf.models import SequenceModel
+
+
+def regenerate_untrained(
+    model: SequenceModel,
+    sequences: Sequences,
+    title_vectors: npt.ArrayLike,
+    settings: TransferSettings,
+) -> int:
+    """Gives the items without a training interaction embeddings blended from the others'.
+
+    An item without a title keeps what it has, and is nobody's match.
+
+    Args:
+        model: A trained model that reads ids alone; its table is changed.
+        sequences: Whole sequences; the two held-out items of each were not trained on.
+        title_vectors: L2-normalised, (num_items, width), row ``i`` of item id ``i + 1``; zeros
+            where there is no title.
+        settings: ``top_m``, of which fewer serve where fewer are left, and ``zero_shot_norm``,
+            as nothing is trained afterwards. Matches are exact.
+
+    Returns:
+        How many items got one.
+
+    Raises:
+        SettingsError: if the model reads more than ids, or vectors are of other items.
+
+    Reference:
+        ID-centric Pre-training, section 3.8 (inner-domain), here after each training.
+    """
+    if not model.reads_ids_alone or model.item_embedding is None:
+        raise SettingsError(
+            f"{type(model).__name__} reads more of an item than the vector of its id",
+            where="model",
+            remedy="take a system that reads ids alone, such as idp",
+        )
+    vectors = np.asarray(title_vectors, np.float32)
+    if vectors.ndim != 2 or len(vectors) != model.num_items:
+        raise SettingsError(
+            f"title vectors of the shape {vectors.shape} for {model.num_items} items",
+            where="title_vectors",
+            remedy="leave out the padding row, and keep the order of the items",
+        )
+    titled = vectors.any(axis=1)
+    trained = sequences.item_counts(model.num_items)[1:] > 0
+    matched, wanted = np.flatnonzero(trained & titled), np.flatnonzero(~trained & titled)
+    if not len(matched) or not len(wanted):
+        return 0
+    table = model.item_embedding.embeddings.numpy()
+    top_m = min(settings.top_m, len(matched))
+    table[1 + wanted] = generate_embeddings(
+        vectors[wanted],
+        build_index(vectors[matched], "exact", top_m),
+        table[1 + matched],
+        top_m=top_m,
+        norm=settings.zero_shot_norm,
+        untitled=np.zeros(len(wanted), np.bool_),
+    ).embeddings
+    model.item_embedding.embeddings.assign(table)
+    return len(wanted)
