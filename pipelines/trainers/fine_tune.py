@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from idp_tf.data.batches import TrainingBatches
 from idp_tf.data.domain import Domain
@@ -71,9 +72,10 @@ def run_fn(fn_args: Any) -> None:
     config = read_config(fn_args)
     system, settings = _system(config), config.settings
     target = _only(read_domains(fn_args, config))
+    vectors = load_title_vectors(config.embeddings, target) if config.embeddings else None
     trained = _train(fn_args, config, system, target)
     model, work = trained.model, Path(fn_args.model_run_dir)
-    regenerated = _regenerate(model, config, target)
+    regenerated = _regenerate(model, config, target, vectors)
     version = export_recommender(
         model,
         target.item_ids,
@@ -135,9 +137,13 @@ def _train(fn_args: Any, config: TrainerConfig, system: System, target: Domain) 
     return attempt(rate)  # of a grid, this brings the best training back
 
 
-def _regenerate(model: SequenceModel, config: TrainerConfig, target: Domain) -> int:
+def _regenerate(
+    model: SequenceModel,
+    config: TrainerConfig,
+    target: Domain,
+    vectors: npt.NDArray[np.float32] | None,
+) -> int:
     """Gives items that training never met other embeddings; how many."""
-    vectors = load_title_vectors(config.embeddings, target) if config.embeddings else None
     if vectors is None:
         return 0
     count = regenerate_untrained(model, target.sequences, vectors, config.settings.transfer)

@@ -234,7 +234,8 @@ def test_several_steps_in_one_call_are_the_same_steps_traced_once(make_model, ba
         assert {name, "loss"} <= set(history)
     assert len(traced) == 2
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
+        # Keys' biases have no gradient but rounding, of which Adam makes something.
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_save_and_load_give_equal_outputs(model, history, tmp_path):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import logging
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +18,7 @@ import polars as pl
 import pytest
 from exported import Session, in_process, served
 from tiny_world import SOURCES, TARGET, overrides
-from trainer_world import fn_args, write_domain
+from trainer_world import Lines, embeddings_of, fn_args, write_domain
 
 from idp_tf.config import load_settings
 from idp_tf.data.domain import Domain
@@ -36,7 +34,6 @@ from pipelines.trainers import fine_tune, pretrain, tune_matcher
 Dirs = dict[str, Path]
 TRAINERS = Path(pretrain.__file__).parent
 KILL_TRAINER = Path(__file__).with_name("kill_trainer.py")
-LOG = logging.getLogger("idp_tf.models.training")
 NEW = {"office-08b": "night lamp", "zz": "steel guitar"}
 """Items that come to the target later; by their ids they stand among and after the others."""
 
@@ -91,9 +88,8 @@ def matcher(
 @pytest.fixture(scope="module")
 def custom(settings: Any, pretrained: Path, finished: Path, target: Domain, tmp_path_factory: Any):
     """The custom_config of fine-tuning, with the run's own embeddings."""
-    folder = tmp_path_factory.mktemp("embeddings")
-    shutil.copy(finished / "target" / TARGET / "embeddings.npy", folder)
-    pl.DataFrame({"item_id": target.item_ids.external_ids}).write_parquet(folder / "items.parquet")
+    found = np.load(finished / "target" / TARGET / "embeddings.npy")
+    folder = embeddings_of(target, found, tmp_path_factory.mktemp("generated"))
     return {"settings": settings, "pretrained": str(pretrained), "embeddings": str(folder)}
 
 
@@ -118,33 +114,12 @@ def killed_at(line: str, module: Any, args: SimpleNamespace) -> int:
     return done.returncode
 
 
-class Lines(logging.Handler):
-    """Collects what trainings log."""
-
-    def __enter__(self) -> list[str]:
-        self.lines: list[str] = []
-        LOG.addHandler(self)
-        LOG.setLevel(logging.INFO)
-        return self.lines
-
-    def __exit__(self, *error: object) -> None:
-        LOG.removeHandler(self)
-        LOG.setLevel(logging.NOTSET)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
 def sources(domains: Dirs) -> Dirs:
     return {name: domains[name] for name in SOURCES}
 
 
 def only(domains: Dirs) -> Dirs:
     return {TARGET: domains[TARGET]}
-
-
-def only_of(domain: Domain, folder: Path) -> Dirs:
-    return {TARGET: write_domain(domain, folder / "again")}
 
 
 def model_in(serving: Path) -> SequenceModel:
@@ -251,10 +226,7 @@ def test_a_warm_start_keeps_known_items_and_generates_new_ones(
 ) -> None:
     later = grown(target)
     generated = np.random.default_rng(1).normal(size=(later.num_items, 8)).astype(np.float32)
-    folder = tmp_path / "embeddings"
-    folder.mkdir()
-    np.save(folder / "embeddings.npy", generated)
-    pl.DataFrame({"item_id": later.item_ids.external_ids}).write_parquet(folder / "items.parquet")
+    folder = embeddings_of(later, generated, tmp_path)
     args = fn_args(
         tmp_path,
         {TARGET: write_domain(later, tmp_path / "records")},
@@ -294,11 +266,8 @@ def test_items_without_training_interactions_are_blended_of_what_was_learned(
     twins = dict(zip(NEW, target.item_ids.to_external(np.array(first)), strict=True))
     for item, twin in twins.items():
         vectors[numbers[item]] = vectors[numbers[twin]]
-    folder = tmp_path / "embeddings"
-    folder.mkdir()
-    np.save(folder / "embeddings.npy", np.ones((later.num_items, 8), np.float32))
+    folder = embeddings_of(later, np.ones((later.num_items, 8), np.float32), tmp_path)
     np.save(folder / "title_vectors.npy", vectors)
-    pl.DataFrame({"item_id": later.item_ids.external_ids}).write_parquet(folder / "items.parquet")
     args = fn_args(
         tmp_path,
         {TARGET: write_domain(later, tmp_path / "records")},
@@ -320,7 +289,7 @@ def test_items_without_training_interactions_are_blended_of_what_was_learned(
     np.testing.assert_allclose(scores, wanted, rtol=1e-4, atol=1e-5)
     np.save(folder / "title_vectors.npy", vectors[1:])
     with pytest.raises(IdpError, match=r"title vectors of the shape .* items of"):
-        fine_tune.run_fn(fn_args(tmp_path / "other", only_of(later, tmp_path), args.custom_config))
+        fine_tune.run_fn(args)
 
 
 def test_a_base_model_of_another_shape_is_left(

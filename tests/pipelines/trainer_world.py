@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import tensorflow as tf
 from tfx_bsl.tfxio.tf_sequence_example_record import TFSequenceExampleRecord
 
 from idp_tf.data.domain import Domain
 
 SHARDS = 3
+LOG = logging.getLogger("idp_tf.models.training")
 
 TFX_ATTRIBUTES = {
     "working_dir",
@@ -93,6 +96,32 @@ def data_accessor() -> SimpleNamespace:
         ).RecordBatches(options),
         data_view_decode_fn=None,
     )
+
+
+def embeddings_of(domain: Domain, embeddings: np.ndarray, place: Path) -> Path:
+    """As EmbeddingGenerator leaves them, but for its matches."""
+    folder = place / "embeddings"
+    folder.mkdir()
+    np.save(folder / "embeddings.npy", embeddings)
+    pl.DataFrame({"item_id": domain.item_ids.external_ids}).write_parquet(folder / "items.parquet")
+    return folder
+
+
+class Lines(logging.Handler):
+    """Collects what trainings log."""
+
+    def __enter__(self) -> list[str]:
+        self.lines: list[str] = []
+        LOG.addHandler(self)
+        LOG.setLevel(logging.INFO)
+        return self.lines
+
+    def __exit__(self, *error: object) -> None:
+        LOG.removeHandler(self)
+        LOG.setLevel(logging.NOTSET)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 def fn_args(

@@ -97,15 +97,20 @@ def ranks_of(model: SASRec, users: list[str], candidates: int) -> dict[str, np.n
     # The model reads whole histories, even where it is ranked among fewer items than it knows.
     everyone = np.arange(len(users))
     history = sequences(model.num_items, users).left_padded(everyone, model.max_length, 1)
-    return evaluate(
-        replace(cut, encode_users=lambda _: scorer.encode_users(history)),
-        known,
-        split="test",
-        num_items=candidates,
-        negatives=negatives,
-        protocols=("full", f"sampled-{NEGATIVES}"),
-        block=len(users),
-    )
+    protocols = ("full", f"sampled-{NEGATIVES}")
+    each = [
+        evaluate(
+            replace(cut, encode_users=lambda _, row=row: scorer.encode_users(history[[row]])),
+            known,
+            split="test",
+            num_items=candidates,
+            users=[row],
+            negatives=negatives[[row]],
+            protocols=protocols,
+        )
+        for row in everyone
+    ]
+    return {name: np.concatenate([ranks[name] for ranks in each]) for name in protocols}
 
 
 def by_hand(model: SASRec, user: str) -> int:
