@@ -11,8 +11,8 @@ from tiny_world import invoke
 from benchmarks import BENCHES, BenchResult, Goal, base
 from benchmarks.base import CURVED
 
-LONG = ("end-to-end", "serve")
-"""Each takes half a minute, of what other tests run too: a whole run, a server under load."""
+LONG = ("end-to-end", "serve", "train", "matcher-fit", "encode")
+"""Each takes a quarter of a minute or more, of what other tests run too."""
 
 
 @pytest.mark.parametrize(
