@@ -49,7 +49,7 @@ def regenerate_untrained(
     Reference:
         ID-centric Pre-training, section 3.8 (inner-domain), here after each training.
     """
-    if not model.reads_ids_alone or model.item_embedding is None:
+    if not model.reads_ids_alone:
         raise SettingsError(
             f"{type(model).__name__} reads more of an item than the vector of its id",
             where="model",
@@ -67,6 +67,7 @@ def regenerate_untrained(
     matched, wanted = np.flatnonzero(trained & titled), np.flatnonzero(~trained & titled)
     if not len(matched) or not len(wanted):
         return 0
+    assert model.item_embedding is not None  # it reads ids
     table = model.item_embedding.embeddings.numpy()
     top_m = min(settings.top_m, len(matched))
     table[1 + wanted] = generate_embeddings(
