@@ -179,6 +179,17 @@ class RecformerSettings(_Settings):
         1_000, ge=1, description="a seeded sample of this many users is validated on"
     )
 
+    def of_pretraining(self) -> dict[str, Any]:
+        """All that decides how pre-training goes."""
+        fine_tuning = {"batch_size", "learning_rate", "validation_users"}
+        stages = {name for name in type(self).model_fields if name.startswith("stage_")}
+        return self.model_dump(mode="json", exclude=fine_tuning | stages)
+
+    def of_fine_tuning(self) -> dict[str, Any]:
+        """All that decides how fine-tuning goes, from whatever encoder it takes up."""
+        pretraining = {name for name in type(self).model_fields if name.startswith("pretrain_")}
+        return self.model_dump(mode="json", exclude={"mlm_weight"} | pretraining)
+
 
 class TransferSettings(_Settings):
     """How matches become embeddings (eq. 8 and 9)."""

@@ -45,6 +45,7 @@ def recformer_artifact(run: Run, system: System) -> Artifact:
     """The artifact of one system."""
     inputs: dict[str, Any] = {
         **_what_decides(run),
+        "recformer": run.settings.recformer.of_fine_tuning(),
         "target": data_key(run, run.config.target),
         "negatives": run.settings.evaluation.negatives,
         "pretrain": recformer_base_artifact(run).key if system.takes_over else None,
@@ -88,6 +89,7 @@ def recformer_base_artifact(run: Run) -> Artifact:
     """The artifact of the pre-training that systems share."""
     inputs = {
         **_what_decides(run),
+        "recformer": run.settings.recformer.of_pretraining(),
         "sources": {name: data_key(run, name) for name in run.config.sources},
         "order": list(run.config.sources),
     }
@@ -98,7 +100,6 @@ def _what_decides(run: Run) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "encoder": run.settings.matcher.encoder,
-        "recformer": run.settings.recformer.model_dump(mode="json"),
         "seed": run.settings.seed,
     }
 

@@ -77,13 +77,14 @@ def states_and_mask(length, lengths):
 
 @pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 12, 23])
 @pytest.mark.parametrize("half", [1, 3, 6])
-def test_windowed_attention_is_a_band_and_cls(layer, length, half):
+@pytest.mark.parametrize("in_blocks", [True, False])
+def test_windowed_attention_is_a_band_and_cls(layer, length, half, in_blocks):
     states, mask = states_and_mask(length, [length, max(1, length - 4)])
     place = np.arange(length)
     band = abs(place[:, None] - place) <= half
     band[0], band[:, 0] = True, True
     expected = by_numpy(layer, states, band & (mask[:, None, :] == 1))
-    found = np.asarray(windowed_layer(layer, states, mask, half))
+    found = np.asarray(windowed_layer(layer, states, mask, half, in_blocks=in_blocks))
     np.testing.assert_allclose(found[mask == 1], expected[mask == 1], atol=1e-5)
     first = np.asarray(windowed_layer(layer, states, mask, half, first_only=True))
     np.testing.assert_allclose(first[:, 0], expected[:, 0], atol=1e-5)

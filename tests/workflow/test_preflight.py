@@ -76,6 +76,22 @@ def test_recformers_base_of_other_settings(make_run: MakeRun) -> None:
     check_run(make_run(systems, "recformer.pretrain_steps=3", rebuild=True))
 
 
+def test_recformers_trainings_hang_on_their_own_settings(make_run: MakeRun) -> None:
+    def keys(*pairs: str) -> list[str]:
+        run = make_run("systems=[sasrec, recformer, recformer-scratch]", *pairs)
+        tuned = (recformer_artifact(run, SYSTEMS[x]) for x in ("recformer", "recformer-scratch"))
+        return [artifact.key for artifact in (recformer_base_artifact(run), *tuned)]
+
+    def changed(*pairs: str) -> list[bool]:
+        return [new != old for new, old in zip(keys(*pairs), keys(), strict=True)]
+
+    assert changed("recformer.stage_1_epochs=3") == [False, True, True]
+    assert changed("recformer.batch_size=3") == [False, True, True]
+    assert changed("recformer.pretrain_steps=3") == [True, True, False]
+    assert changed("recformer.mlm_weight=3") == [True, True, False]
+    assert changed("recformer.temperature=3") == [True, True, True]
+
+
 def test_the_encoder_of_the_inner_chain(make_run: MakeRun) -> None:
     pairs = ("systems=[sasrec, idp-inner]", "matcher.encoder=/nowhere")
     run = make_run(*pairs)

@@ -1,8 +1,9 @@
 """A BERT's layers with Longformer's attention: a sliding window, and ``[CLS]`` over all.
 
 A position attends to those at most half a window away and to ``[CLS]``, each once;
-``[CLS]`` attends to all. Positions are taken in blocks of half a window, each against
-itself and its two neighbours, so that cost and memory are linear in the length.
+``[CLS]`` attends to all. Long sentences are taken in blocks of half a window, each block
+against itself and its two neighbours, so that cost and memory are linear in the length. Up
+to some windows it costs less to compare all positions and leave out those that are far.
 
 Longformer has projections of their own for the global position, which start as copies
 of the local ones; here they are the same weights, as a BERT has no others.
@@ -26,6 +27,7 @@ def windowed_layer(
     half_window: int,
     training: bool = False,
     first_only: bool = False,
+    in_blocks: bool = True,
 ) -> Any:
     """A transformer layer of a KerasHub BERT with windowed in place of full attention.
 
@@ -39,6 +41,7 @@ def windowed_layer(
         training: Whether dropout is on.
         first_only: Whether ``[CLS]`` alone is asked for, as in the last layer of a model
             of which nothing else is read.
+        in_blocks: Whether no more than blocks of positions are compared; all are if not.
 
     Returns:
         Shape (batch, length, width), or (batch, 1, width) for ``first_only``.
@@ -48,10 +51,14 @@ def windowed_layer(
     keys, values = attention._key_dense(states), attention._value_dense(states)
     asked = states[:, :1] if first_only else states
     queries = attention._query_dense(asked) * attention._inverse_sqrt_key_dim
-    mixed = _attend_to_all(attention, queries[:, :1], keys, values, mask, training)
-    if not first_only:
+    if first_only:
+        mixed = _attend_to_all(attention, queries, keys, values, mask, training)
+    elif in_blocks:
+        first = _attend_to_all(attention, queries[:, :1], keys, values, mask, training)
         local = _attend_to_window(attention, queries, keys, values, mask, half_window, training)
-        mixed = ops.concatenate([mixed, local[:, 1:]], axis=1)
+        mixed = ops.concatenate([first, local[:, 1:]], axis=1)
+    else:
+        mixed = _attend_to_band(attention, queries, keys, values, mask, half_window, training)
     mixed = layer._self_attention_dropout(attention._output_dense(mixed), training=training)
     asked = layer._self_attention_layer_norm(asked + mixed)
     inner = layer._feedforward_intermediate_dense(asked)
@@ -63,8 +70,24 @@ def _attend_to_all(
     attention: Any, queries: Any, keys: Any, values: Any, mask: Any, training: bool
 ) -> Any:
     """Full attention of a few queries; (batch, queries, heads, width)."""
+    return _attend(attention, queries, keys, values, mask[:, None, None, :], training)
+
+
+def _attend_to_band(
+    attention: Any, queries: Any, keys: Any, values: Any, mask: Any, half: int, training: bool
+) -> Any:
+    """What all blocks and ``[CLS]`` find, by full attention; (batch, length, heads, width)."""
+    places = ops.arange(ops.shape(queries)[1])
+    near = ops.abs(places[:, None] - places) <= half
+    near |= (places[:, None] == 0) | (places == 0)
+    return _attend(attention, queries, keys, values, near & mask[:, None, None, :], training)
+
+
+def _attend(
+    attention: Any, queries: Any, keys: Any, values: Any, allowed: Any, training: bool
+) -> Any:
     scores = ops.einsum("bqhd,bkhd->bhqk", queries, keys)
-    scores = ops.where(mask[:, None, None, :], scores, _EXCLUDED)
+    scores = ops.where(allowed, scores, _EXCLUDED)
     shares = attention._dropout_layer(ops.softmax(scores), training=training)
     return ops.einsum("bhqk,bkhd->bqhd", shares, values)
 
@@ -100,9 +123,16 @@ def _blocks(x: Any, block: Any) -> Any:
 
 def _with_neighbours(blocks: Any) -> Any:
     """Each block between the one before and the one after: (batch, blocks, 3 block, …)."""
-    padding = [(0, 0), (1, 1)] + [(0, 0)] * (len(blocks.shape) - 2)
-    padded = ops.pad(blocks, padding)
-    return ops.concatenate([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=2)
+    shape = ops.shape(blocks)
+    # Of three axes: gradients of slices of five take half of the attention's time.
+    flat = ops.reshape(blocks, (shape[0], shape[1], -1))
+    width = ops.shape(flat)[2]
+    others = (shape[0], shape[1] - 1, width)
+    none = ops.zeros((shape[0], 1, width), flat.dtype)
+    before = ops.concatenate([none, ops.slice(flat, (0, 0, 0), others)], axis=1)
+    after = ops.concatenate([ops.slice(flat, (0, 1, 0), others), none], axis=1)
+    joined = ops.concatenate([before, flat, after], axis=2)
+    return ops.reshape(joined, (*shape[:2], 3 * shape[2], *shape[3:]))
 
 
 def _within(block: Any, half: int) -> Any:

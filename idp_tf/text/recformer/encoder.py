@@ -33,6 +33,8 @@ _SETTINGS_FILE: Final = "recformer_encoder.json"
 _TABLES_FILE: Final = "recformer_tables.npz"
 _INITIAL_DEVIATION: Final = 0.02
 _BATCHES_AT_ONCE: Final = 2
+_WINDOWS_TO_COMPARE_ALL: Final = 4
+"""So many windows long, attention to all costs no more than in blocks (32 to 512 positions)."""
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -146,9 +148,10 @@ class RecformerEncoder(keras.layers.Layer):
         states, mask = self.embed(sentences, training), sentences["padding_mask"]
         *layers, last = self.backbone.transformer_layers
         half = self.window // 2
+        in_blocks = self.max_tokens > _WINDOWS_TO_COMPARE_ALL * self.window
         for layer in layers:
-            states = windowed_layer(layer, states, mask, half, training)
-        return windowed_layer(last, states, mask, half, training, first_only)
+            states = windowed_layer(layer, states, mask, half, training, in_blocks=in_blocks)
+        return windowed_layer(last, states, mask, half, training, first_only, in_blocks)
 
     def tokenise(self, titles: Sequence[str]) -> ItemSentences:
         """The sentences of a catalogue; ``titles[i]`` is that of item id i + 1.

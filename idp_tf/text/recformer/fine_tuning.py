@@ -140,7 +140,9 @@ class _FineTuning:
         self._settings = settings
         self._folder = folder
         encoder, sentences = recformer.encoder, recformer.sentences
-        self._fingerprint = fingerprint(encoder, sentences, item_ids, settings, seed)
+        self._fingerprint = fingerprint(
+            encoder, sentences, item_ids, settings.of_fine_tuning(), seed
+        )
         rounds = Rounds(sentences, item_ids, settings.batch_size, seed, late_half=False)
         self._batches = FineTuningBatches(rounds, sentences)
         self._model = RecformerFineTuning(encoder, recformer.num_items, settings.temperature)

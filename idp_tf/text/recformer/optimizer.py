@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from idp_tf.config import RecformerSettings
 from idp_tf.text.recformer.encoder import RecformerEncoder
 from idp_tf.text.recformer.sentences import ItemSentences
 from idp_tf.text.stepwise import WarmUpThenLinear
@@ -38,7 +37,7 @@ def fingerprint(
     encoder: RecformerEncoder,
     sentences: ItemSentences,
     item_ids: npt.ArrayLike,
-    settings: RecformerSettings,
+    settings: dict[str, Any],
     seed: int,
 ) -> str:
     """A hash of all that decides how a training goes: weights, items, histories, settings.
@@ -47,10 +46,10 @@ def fingerprint(
         encoder: As training takes it up.
         sentences: The catalogue.
         item_ids: Training histories.
-        settings: All settings of Recformer.
+        settings: Those of this training, as JSON takes them.
         seed: The seed.
     """
-    about = [settings.model_dump(), seed, encoder.settings()]
+    about = [settings, seed, encoder.settings()]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     arrays: list[Any] = [sentences.values, sentences.offsets, item_ids, *encoder.weights]
     for array in arrays:

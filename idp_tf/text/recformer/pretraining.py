@@ -83,7 +83,7 @@ def pretrain_recformer(
         max_histories=settings.pretrain_sequences,
     )
     masker = WordMasker.of(encoder.tokenizer)
-    own = fingerprint(encoder, sentences, item_ids, settings, seed)
+    own = fingerprint(encoder, sentences, item_ids, settings.of_pretraining(), seed)
     model = RecformerPretraining(encoder, settings.temperature, settings.mlm_weight, seed)
     compile_with_adam(model, settings.pretrain_learning_rate, settings.pretrain_steps)
     seed_dropout(encoder.variables, seed)
