@@ -60,18 +60,19 @@ def bench(smoke: bool, data: Path | None) -> BenchResult:
 
 
 def _once(name: str, measure: Callable[[Row, str], Row], arguments: Row, folder: str) -> Row:
-    """A row, unless a run that was cut off later has measured it."""
+    """A row, unless a run that was cut off later has measured it; it says when."""
     file = KEPT / f"{name}.json"
     if file.is_file():
-        print(f"{name}: kept from a run that was cut off, {file}", file=sys.stderr, flush=True)
-    else:
-        row = measure(arguments, folder)
-        KEPT.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial")
-        partial.write_text(json.dumps(row), encoding="utf-8")
-        partial.replace(file)
-    found: Row = json.loads(file.read_text(encoding="utf-8"))
-    return found
+        kept: Row = json.loads(file.read_text(encoding="utf-8"))
+        if kept["arguments"] == arguments:
+            print(f"{name}: kept from a run that was cut off, {file}", file=sys.stderr, flush=True)
+            return dict(kept["row"])
+    row = {**measure(arguments, folder), "measured": time.strftime("%Y-%m-%d %H:%M")}
+    KEPT.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps({"arguments": arguments, "row": row}), encoding="utf-8")
+    partial.replace(file)
+    return row
 
 
 def _train_theirs(arguments: Row, folder: str) -> Row:

@@ -65,6 +65,16 @@ def test_a_run_after_a_whole_one_measures_all_anew(measured: list[str], tmp_path
     assert measured[1:] == ROWS
 
 
+def test_a_row_of_other_settings_is_not_taken(
+    measured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        losses.bench(smoke=False, data=tmp_path)
+    monkeypatch.setitem(losses._LARGE, "max_length", 100)
+    losses.bench(smoke=False, data=tmp_path)
+    assert measured == [*ROWS[:4], *ROWS[2:]], "those of the small shape are as they were"
+
+
 SAYS = """
 import sys
 print("noise of a library", file=sys.stderr)
