@@ -112,12 +112,11 @@ def test_tuning_raises_held_out_recall(tiny_bert, tmp_path):
 def test_distillation_keeps_the_vectors_near_the_untuned_ones(tiny_bert, tmp_path):
     before = _encoder(tiny_bert).encode(TITLES)
     cosines = []
-    for weight in (0.0, 10.0, 1000.0):
+    for weight in (0.0, 1000.0):
         settings = SETTINGS.model_copy(update={"steps": 30, "distillation": weight})
         encoder, _ = _tune(tiny_bert, tmp_path / str(weight), settings)
         cosines.append(float(np.mean(np.sum(before * encoder.encode(TITLES), axis=1))))
-    assert cosines[0] < cosines[1] < cosines[2]
-    assert cosines[2] > 0.98
+    assert cosines[0] < 0.98 < cosines[1]
 
 
 def test_untuned_vectors_may_be_at_hand(tiny_bert, finished, tmp_path):
