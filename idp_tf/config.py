@@ -35,7 +35,7 @@ class PrepareSettings(_Settings):
     """How raw interactions become sequences (section 3.1)."""
 
     source_k_core: int = Field(5, ge=1, description="least interactions a source user or item has")
-    target_k_core: int = Field(5, ge=1, description="the same for target domains; 1 keeps all")
+    target_k_core: int = Field(5, ge=1, description="the same for targets; users have 3 at least")
     ties: Literal["random", "id", "source"] = Field(
         "random", description="order of equal timestamps: seeded random, by item id, as in the file"
     )
@@ -47,7 +47,7 @@ class PrepareSettings(_Settings):
     )
     columns: dict[Literal["user_id", "item_id", "timestamp", "title"], str | None] = Field(
         {},
-        description="what columns are called in CSV and Parquet; timestamp: null if there is none",
+        description="what columns are called in tables of all domains; timestamp: null if none",
     )
 
     @field_validator("columns")

@@ -58,6 +58,8 @@ def first_problem(error: ValidationError, within: str = "") -> str:
     name = within + ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"'{name}' is missing"
+    if first["loc"][-1:] == ("[key]",):
+        return _unknown_key(first, within)
     rule, received = first["msg"].removeprefix("Value error, "), first["input"]
     if first["type"] in _LISTS:
         rule = f"expected a list, such as [{received}]"
@@ -65,6 +67,14 @@ def first_problem(error: ValidationError, within: str = "") -> str:
         return f"setting '{name}' holds {_cut(repr(received))}: {rule}"
     # The rule is about several keys; their names and values are in its words.
     return f"setting '{name}': {rule}" if first["loc"] else rule
+
+
+def _unknown_key(problem: Any, within: str) -> str:
+    *path, key, _ = problem["loc"]
+    name, rule = within + ".".join(map(str, path)), problem["msg"].removeprefix("Input should be ")
+    # YAML takes {a:b} for one word.
+    hint = "; in YAML a blank follows each colon" if ":" in str(key) else ""
+    return f"setting '{name}' has no {_cut(repr(key))}: expected {rule}{hint}"
 
 
 def _cut(text: str) -> str:

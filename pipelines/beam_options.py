@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from idp_tf.errors import ClusterError, SettingsError, requires_extra
+from pipelines.settings import PipelineSettings
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -49,10 +50,13 @@ def build_options(beam_args: Sequence[str], others: Sequence[str] = ()) -> Pipel
     if unknown:
         name = min(unknown)
         near = difflib.get_close_matches(name, [*others, *sorted(known)], n=1)
+        remedy = f"did you mean --{near[0]}?" if near else "leave it out"
+        if name in PipelineSettings.model_fields:
+            remedy = f"{name} stands in the config file"
         raise SettingsError(
             f"Beam has no option --{name}",
             where="Beam options",
-            remedy=f"did you mean --{near[0]}?" if near else "leave it out",
+            remedy=remedy,
         )
     _refuse_stray_words(beam_args)
     return options

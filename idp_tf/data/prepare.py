@@ -50,6 +50,8 @@ IdsOf = Callable[[npt.NDArray[np.int32]], Iterable[str]]
 """Ids of ascending codes."""
 TIES: tuple[Ties, ...] = ("random", "id", "source")
 
+_SHORTEST = "shortest sequence"
+
 logger = logging.getLogger(__name__)
 
 
@@ -169,7 +171,7 @@ def core_filters(least: int) -> tuple[tuple[str, dict[str, int]], ...]:
     """The iterated filters of steps 3 and 4, each with its minima."""
     return (
         ("k-core", {"user_minimum": least, "item_minimum": least}),
-        ("shortest sequence", {"user_minimum": max(least, MIN_LENGTH), "item_minimum": least}),
+        (_SHORTEST, {"user_minimum": max(least, MIN_LENGTH), "item_minimum": least}),
     )
 
 
@@ -177,11 +179,16 @@ def nothing_left(
     before: dict[str, int], title: str, minimum: dict[str, int], name: str
 ) -> EmptyDomainError:
     """The error about a filter that drops everything."""
+    users, items = minimum["user_minimum"], minimum["item_minimum"]
+    remedy = "bring more interactions"
+    if title != _SHORTEST:
+        remedy = f"lower k_core (prepare.source_k_core or prepare.target_k_core), or {remedy}"
+    counts = ", ".join(f"{count} {what}" for what, count in before.items())
     return EmptyDomainError(
-        f"nothing is left of {before} after the filter '{title}' with {minimum}",
+        f"nothing is left of {counts} after the filter '{title}': users need {users} "
+        f"interactions and items {items}",
         where=name,
-        remedy="lower k_core (prepare.source_k_core or prepare.target_k_core),"
-        " or bring more interactions",
+        remedy=remedy,
     )
 
 

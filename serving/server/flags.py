@@ -82,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="idp-tf serve",
         description="A local server that answers as TF-Serving does, over gRPC and REST. "
-        "Flags have TF-Serving's names; moving to the real one changes the first word.",
+        "Flags have TF-Serving's names. The real one takes the same, but for those that "
+        "docs/serving.md marks as this server's own.",
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )

@@ -216,8 +216,11 @@ def test_a_k_core_that_empties_the_domain() -> None:
     assert "shop: nothing is left" in str(caught.value)
     assert "'k-core'" in str(caught.value)
     assert "lower k_core (prepare.source_k_core or prepare.target_k_core)" in str(caught.value)
-    with pytest.raises(EmptyDomainError, match="'shortest sequence'"):
+    with pytest.raises(EmptyDomainError, match="'shortest sequence'") as caught:
         prepare_domain(raw(rows[:2]), k_core=1)
+    assert "1 users, 2 items, 2 interactions" in str(caught.value)
+    assert "users need 3 interactions and items 1" in str(caught.value)
+    assert "k_core" not in str(caught.value), "it is at its lowest"
     with pytest.raises(EmptyDomainError, match="no interactions"):
         prepare_domain(raw([], {"i": "T"}))
 

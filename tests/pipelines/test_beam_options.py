@@ -54,6 +54,8 @@ def test_another_runner_is_taken_as_it_is(endpoint: str) -> None:
 def test_unknown_options_are_refused(endpoint: str) -> None:
     with pytest.raises(SettingsError, match="no option --no_such_thing"):
         build_options(["--no_such_thing=1"])
+    with pytest.raises(SettingsError, match="sources stands in the config file"):
+        build_options(["--sources", "books"])
     of_flink = "--execution_mode_for_batch=BATCH"
     with pytest.raises(SettingsError, match="no option --execution_mode_for_batch"):
         build_options([of_flink])

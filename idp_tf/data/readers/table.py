@@ -118,7 +118,7 @@ def _no_column(ours: str, theirs: str, found: list[str], file: Path) -> MissingD
     return MissingDataError(
         f"no column {theirs!r}; there are {', '.join(found)}",
         where=file,
-        remedy=f"set prepare.columns.{ours} to what the column is called{or_none}"
+        remedy=f"set prepare.columns.{ours} to what the column is called in all domains{or_none}"
         " (in Python: ReadOptions(columns=…))",
     )
 
