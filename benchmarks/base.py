@@ -131,12 +131,16 @@ def run_bench(
         plot_file: Where to draw its curve, if anywhere.
 
     Raises:
-        SettingsError: if there is none of that name, or nothing to draw.
+        SettingsError: if there is none of that name, nothing to draw, or no place for a file.
     """
     from benchmarks.plots import check_plot_file, draw_curve
 
     if name not in BENCHES:
         raise SettingsError(f"unknown benchmark {name!r}", remedy=f"known: {', '.join(BENCHES)}")
+    if json_file is not None and not json_file.parent.is_dir():
+        raise SettingsError(
+            f"there is no folder {json_file.parent}", where="--json", remedy="make it first"
+        )
     if plot_file is not None:
         check_plot_file(plot_file)
         if name not in CURVED:

@@ -105,6 +105,15 @@ class PretrainSettings(TrainSettings):
         "domain", description="training negatives from the item's own domain, or from all"
     )
 
+    @model_validator(mode="after")
+    def _check_negatives(self) -> Self:
+        if self.loss == "cross-entropy" and self.negatives == "domain":
+            raise ValueError(
+                "cross-entropy takes the items of all domains as negatives; set "
+                "pretrain.negatives=all with it, or choose another pretrain.loss"
+            )
+        return self
+
 
 class FineTuneSettings(TrainSettings):
     """Training on the target, the same for every system."""

@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "matcher": {"steps": 500, "title_length": 24},
     },
     "standard": {},
-    # Section 3.2 for what it states; [CLS] and title length are SimCSE's.
+    # Section 3.2 for what it states; [CLS] is SimCSE's.
     "paper": {
         "pretrain": {"patience": 20, "epochs": 500},
         "fine_tune": {

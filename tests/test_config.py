@@ -111,6 +111,7 @@ def test_settings_survive_yaml(preset: str, seed: int, grid: list[float]) -> Non
         ("=3", ["no key=value pair"]),
         ("systems=[idp", ["'systems=[idp'", "not valid YAML"]),
         ("preset=quick", ["'quick'", "'standard' was chosen"]),
+        ("pretrain.loss=cross-entropy", ["items of all domains", "pretrain.negatives=all"]),
         ("prepare.columns={usr: a}", ["'prepare.columns' has no 'usr'", "'user_id', 'item_id'"]),
         ("prepare.columns={user_id:a}", ["has no 'user_id:a'", "a blank follows each colon"]),
     ],

@@ -24,9 +24,10 @@ class TrainingBatches:
     """Batches of next-item prediction at every position, reproducible epoch by epoch.
 
     Epoch ``e`` depends on ``(seed, e)`` alone: which users meet in a batch, the order
-    of batches, and the negatives, drawn anew for each epoch, uniform over the user's
-    ``item_ranges`` and never an item of the user's training history. Users with one
-    training item have nothing to predict and are left out.
+    of batches, and the negatives, drawn anew for each epoch within the user's ``item_ranges``:
+    one for each position is uniform and never an item of the user's training history, others are
+    as their sampler says (``build_sampler``). Users with one training item have nothing to
+    predict and are left out.
 
     Args:
         sequences: Whole sequences; the last two items of each are never shown.

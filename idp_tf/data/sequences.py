@@ -70,8 +70,10 @@ class Sequences:
         """Interactions of each user, shape (num_users,)."""
         return np.diff(self.offsets)
 
-    def item_from_end(self, users: npt.ArrayLike, position: int) -> Int32Array:
+    def item_from_end(self, users: npt.ArrayLike, position: int | Int64Array) -> Int32Array:
         """The item at ``position`` from the end of each user, 1 being the last.
+
+        Positions may differ, (len(users),).
 
         Raises:
             DataError: if a user has fewer items than that.
@@ -80,17 +82,23 @@ class Sequences:
         index = self.offsets[users + 1] - position
         short = users[index < self.offsets[users]]
         if short.size:
-            raise DataError(f"user {short[0]} has fewer than {position} items")
+            least = position if isinstance(position, int) else "the asked"
+            raise DataError(f"user {short[0]} has fewer than {least} items")
         return np.asarray(self.values[index], dtype=np.int32)
 
-    def left_padded(self, users: npt.ArrayLike, max_length: int, leave_out: int = 0) -> Int32Array:
+    def left_padded(
+        self, users: npt.ArrayLike, max_length: int, leave_out: int | Int64Array = 0
+    ) -> Int32Array:
         """The last ``max_length`` items before the ``leave_out`` last ones.
+
+        Users may differ in what is left out, (len(users),).
 
         Returns:
             Shape (len(users), max_length), int32, padded on the left with ``PAD_ID``.
         """
         users = np.asarray(users, dtype=np.int64)
-        index = (self.offsets[users + 1] - leave_out)[:, None] + np.arange(-max_length, 0)
+        ends = self.offsets[users + 1] - leave_out
+        index = ends[:, None] + np.arange(-max_length, 0)
         inside = index >= self.offsets[users][:, None]
         if self.num_interactions == 0:
             return np.full(index.shape, PAD_ID, np.int32)

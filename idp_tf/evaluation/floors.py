@@ -64,12 +64,18 @@ def nearest_title_scorer(
         array([[0.3, 0.9]], dtype=float32)
     """
     if title_vectors.ndim != 2:
-        raise DataError(f"title vectors of shape {title_vectors.shape}", where=NEAREST_TITLE)
+        raise DataError(
+            f"title vectors of shape {title_vectors.shape}",
+            where=NEAREST_TITLE,
+            remedy="give a row for each item: (num_items, width)",
+        )
     kept = np.asarray(title_vectors, dtype=np.float32)
     if untitled is not None:
         if untitled.shape != kept.shape[:1]:
             raise DataError(
-                f"{untitled.shape[0]} flags for {len(kept)} title vectors", where=NEAREST_TITLE
+                f"flags of shape {untitled.shape} for {len(kept)} title vectors",
+                where=NEAREST_TITLE,
+                remedy="give one flag for each item",
             )
         kept = np.where(untitled[:, None], np.float32(0), kept)
     norms = np.linalg.norm(kept, axis=1, keepdims=True)

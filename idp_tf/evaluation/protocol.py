@@ -173,7 +173,8 @@ def _targets(job: _Job, users: Int64Array, span: _Span) -> Int32Array:
         raise DataError(
             f"the target {targets[outside[0]]} of user {users[outside[0]]} is not among the "
             f"candidates {span.first} … {span.last}",
-            where=job.scorer.name,
+            where="item_ranges",
+            remedy="give each user the range that holds all items of the own domain",
         )
     return targets
 

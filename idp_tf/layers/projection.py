@@ -14,19 +14,12 @@ from idp_tf.errors import SettingsError
 Float32Array = npt.NDArray[np.float32]
 
 
-def fit_pca(
-    vectors: npt.ArrayLike, dim: int, *, whiten: bool = False
-) -> tuple[Float32Array, Float32Array]:
+def fit_pca(vectors: npt.ArrayLike, dim: int) -> tuple[Float32Array, Float32Array]:
     """The directions in which vectors vary most, by which all of a kind can be shortened.
-
-    Fit it on the titles of source items, and project theirs and the target's alike: what is
-    pre-trained on the one then understands the other.
 
     Args:
         vectors: (n, width); leave padding and items without a title out.
         dim: Directions to keep, at most ``width``.
-        whiten: Divide each direction by its standard deviation (over n - 1), so that what is
-            projected has the identity as its covariance.
 
     Returns:
         mean: (width,).
@@ -34,8 +27,7 @@ def fit_pca(
             first. In each column the largest number by magnitude is positive.
 
     Raises:
-        SettingsError: if the vectors are no matrix, too few or too narrow, or if they vary in
-            fewer than ``dim`` directions, which cannot be whitened.
+        SettingsError: if the vectors are no matrix, too few or too narrow.
 
     Example:
         >>> mean, matrix = fit_pca([[0.0, 1.0], [2.0, 1.0], [4.0, 1.0]], 1)
@@ -50,25 +42,10 @@ def fit_pca(
             remedy="give at least two vectors, and at most their width as dim",
         )
     mean = values.mean(axis=0)
-    variances, axes = np.linalg.eigh(np.atleast_2d(np.cov(values, rowvar=False)))
-    variances, axes = variances[::-1][:dim], axes[:, ::-1][:, :dim]
+    _, axes = np.linalg.eigh(np.atleast_2d(np.cov(values, rowvar=False)))
+    axes = axes[:, ::-1][:, :dim]
     axes = axes * np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0))
-    if whiten:
-        axes = axes / np.sqrt(_checked_variances(variances, values.shape[1]))
     return mean.astype(np.float32), axes.astype(np.float32)
-
-
-def _checked_variances(variances: npt.NDArray[np.float64], width: int) -> npt.NDArray[np.float64]:
-    """Variances, largest first, none of which is nothing but rounding."""
-    least = variances[0] * width * np.finfo(np.float32).eps
-    kept = int((variances > least).sum())
-    if kept < len(variances):
-        raise SettingsError(
-            f"vectors that vary in {kept} directions cannot be whitened in {len(variances)}",
-            where="fit_pca",
-            remedy=f"lower dim to {kept}, or give more vectors",
-        )
-    return variances
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")

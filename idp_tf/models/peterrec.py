@@ -41,7 +41,7 @@ class PeterRec(TransformerModel):
         dropout: Dropout rate.
         max_length: Longest history that is read.
         patch: ``serial`` patches lie behind their sublayers, ``parallel`` ones beside them.
-        patch_width: Width of the patches' bottlenecks.
+        patch_width: Width of the patches' bottlenecks; a quarter of the encoder's if not given.
         seed: Seed of initial weights and dropout.
         **kwargs: As for ``TransformerModel``.
 
@@ -68,10 +68,12 @@ class PeterRec(TransformerModel):
         dropout: float = 0.2,
         max_length: int = 50,
         patch: Insertion = "serial",
-        patch_width: int = 16,
+        patch_width: int | None = None,
         seed: int = 0,
         **kwargs: Any,
     ):
+        if patch_width is None:
+            patch_width = max(1, embedding_dim // 4)
         encoder = PatchedTransformer(
             num_layers=num_layers,
             num_heads=num_heads,

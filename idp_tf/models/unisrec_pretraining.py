@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import tensorflow as tf
 import tf_keras
@@ -18,6 +18,9 @@ from idp_tf.representation_losses import (
     InBatchContrastive,
     in_batch_contrastive,
 )
+
+MAX_ROWS: Final = 2048
+"""Positions of a batch that are compared with each other."""
 
 
 @tf_keras.utils.register_keras_serializable("idp_tf")
@@ -72,7 +75,7 @@ class UniSRecPretraining(UniSRec):
         dropout: float = 0.2,
         max_length: int = 50,
         drop_rate: float = 0.2,
-        max_rows: int = 2048,
+        max_rows: int = MAX_ROWS,
         seed: int = 0,
         **kwargs: Any,
     ):

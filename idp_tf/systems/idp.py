@@ -5,7 +5,8 @@ The paper's zero-shot form with titles adds them, shortened by PCA, to generated
 whatever lets generated ids speak loudly. In ``idp-id-t-zero-shot`` titles rank by themselves and
 ids are added to them; how loud they may be was found on two source domains that were held out as
 targets (docs/results.md): hardly at all, their scores a fortieth of the titles' in spread. Its
-twin is the same without the ids, ``title-profile``.
+twin, ``title-profile``, has random ids in their place, which weigh as little: titles alone, but for
+items and users without any.
 """
 
 from __future__ import annotations

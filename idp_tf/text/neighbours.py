@@ -47,9 +47,15 @@ def behaviour_neighbours(
         [[1], [0], [3], [2]]
     """
     if k < 1:
-        raise SettingsError(f"neighbours is {k}, must be at least 1", where="matcher.neighbours")
+        raise SettingsError(
+            f"neighbours is {k}", where="matcher.neighbours", remedy="give at least 1"
+        )
     if scope not in ("domain", "all"):
-        raise SettingsError(f"unknown scope {scope!r}", where="matcher.neighbour_scope")
+        raise SettingsError(
+            f"unknown scope {scope!r}",
+            where="matcher.neighbour_scope",
+            remedy="choose domain or all",
+        )
     vectors = _normalised(embeddings)
     offsets = np.asarray(item_offsets) if scope == "domain" else np.array([0, len(vectors)])
     return _nearest(vectors, np.arange(len(vectors)), offsets, k)

@@ -46,7 +46,10 @@ def contrastive_loss(
 def matcher_losses(
     anchors: Any, views: Any, neighbours: Any, allowed: Any, temperature: float
 ) -> tuple[Any, Any]:
-    """Eq. 5 and eq. 6, each as the mean over the batch; eq. 7 is their sum.
+    """Eq. 5 and eq. 6, each as the mean over the batch, to be added up as in eq. 7.
+
+    Where the paper's eq. 6 sums over an item's k neighbours, this is an estimate of their mean:
+    beside eq. 5 it weighs a k-th of what the paper prints.
 
     The negatives of an anchor are the vectors of the other items in the batch, anchors
     and neighbours alike, less those that ``allowed`` takes out.

@@ -63,7 +63,7 @@ def tune_matcher(
 
     AdamW with warm-up over a tenth of the steps and linear decay; gradients flow through
     the pooled vectors. The state is written to ``folder`` every 50 steps and at the end:
-    the same call after a kill goes on from there, and after the end returns at once.
+    the same call after a kill goes on from there, and after the end trains no further.
 
     Args:
         encoder: The encoder; with ``settings.steps == 0`` it stays as it is.

@@ -276,7 +276,9 @@ def _joined(
 def _check_items(untitled: npt.ArrayLike, num_items: int) -> None:
     if np.shape(untitled) != (num_items,):
         raise SettingsError(
-            f"the shape {np.shape(untitled)} for {num_items} target items", where="untitled"
+            f"the shape {np.shape(untitled)} for {num_items} target items",
+            where="untitled",
+            remedy="give one flag for each target item",
         )
 
 

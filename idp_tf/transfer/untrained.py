@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from idp_tf.data.sequences import LEAVE_OUT_TRAIN
 from idp_tf.errors import SettingsError
 from idp_tf.retrieval import build_index
 from idp_tf.transfer.generate import generate_embeddings
@@ -28,9 +29,11 @@ def regenerate_untrained(
     title_vectors: npt.ArrayLike,
     settings: TransferSettings,
 ) -> int:
-    """Gives the items without a training interaction embeddings blended from the others'.
+    """Gives the items that no training batch has shown embeddings blended from the others'.
 
-    An item without a title keeps what it has, and is nobody's match.
+    They stand among no user's last ``max_length + 1`` training items, or only among those of
+    users with one training item, who have nothing to predict (``TrainingBatches``). An item
+    without a title keeps what it has, and is nobody's match.
 
     Args:
         model: A trained model that reads ids alone; its table is changed.
@@ -63,7 +66,7 @@ def regenerate_untrained(
             remedy="leave out the padding row, and keep the order of the items",
         )
     titled = vectors.any(axis=1)
-    trained = sequences.item_counts(model.num_items)[1:] > 0
+    trained = _shown(sequences, model)
     matched, wanted = np.flatnonzero(trained & titled), np.flatnonzero(~trained & titled)
     if not len(matched) or not len(wanted):
         return 0
@@ -80,3 +83,11 @@ def regenerate_untrained(
     ).embeddings
     model.item_embedding.embeddings.assign(table)
     return len(wanted)
+
+
+def _shown(sequences: Sequences, model: SequenceModel) -> npt.NDArray[np.bool_]:
+    """Whether a training batch holds the item, (num_items,)."""
+    training = sequences.truncated(LEAVE_OUT_TRAIN)
+    users = np.flatnonzero(training.lengths >= 2)
+    item_ids = training.left_padded(users, model.max_length + 1)
+    return np.bincount(item_ids.ravel(), minlength=model.num_items + 1)[1:] > 0

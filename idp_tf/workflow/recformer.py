@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from idp_tf.data.sequences import LEAVE_OUT_TRAIN, Sequences
+from idp_tf.data.sequences import LEAVE_OUT_TRAIN
 from idp_tf.evaluation.ranking import Scorer
 from idp_tf.systems import System
 from idp_tf.text.recformer import (
@@ -29,7 +26,7 @@ from idp_tf.workflow.run import Run
 from idp_tf.workflow.validation import build_validation
 
 # Raised when the same inputs would make something else.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def make_recformers(run: Run) -> None:
@@ -112,7 +109,7 @@ def _pretrain(run: Run) -> None:
     result = pretrain_recformer(
         encoder,
         merged.titles,
-        _training_histories(run, merged.sequences),
+        merged.sequences.truncated(LEAVE_OUT_TRAIN),
         run.settings.recformer,
         run.settings.seed,
         artifact.folder / "checkpoints",
@@ -135,7 +132,7 @@ def _fine_tune(run: Run, system: System) -> None:
     recformer = Recformer.of(encoder, target.titles)
     state = fine_tune_recformer(
         recformer,
-        _training_histories(run, target.sequences),
+        target.sequences.truncated(LEAVE_OUT_TRAIN),
         settings,
         run.settings.seed,
         artifact.folder / "checkpoints",
@@ -150,10 +147,3 @@ def _fine_tune(run: Run, system: System) -> None:
     )
     recformer.save(artifact.folder / "model")
     artifact.finish(**asdict(state))
-
-
-def _training_histories(run: Run, sequences: Sequences) -> npt.NDArray[np.int32]:
-    """The last training items of every user, (num_users, max_items + 1): one to be told."""
-    users = np.arange(sequences.num_users)
-    length = run.settings.recformer.max_items + 1
-    return sequences.left_padded(users, length, LEAVE_OUT_TRAIN)

@@ -12,6 +12,7 @@ import polars as pl
 from idp_tf.evaluation.results import ResultRow, result_row
 from idp_tf.evaluation.significance import compare_systems
 from idp_tf.models.training import MONITOR
+from idp_tf.models.unisrec_pretraining import MAX_ROWS
 from idp_tf.systems import IDP_INNER, NEAREST_TITLE, SYSTEMS, System
 from idp_tf.workflow.artifacts import DONE_FILE, read_json, write_json
 from idp_tf.workflow.evaluate import (
@@ -118,8 +119,18 @@ def _targets(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _caps(run: Run) -> list[str]:
-    wanted = any(system.kind == "recformer" for system in systems_of(run))
-    return [recformer_caps(run)] if wanted else []
+    """What is capped of the systems of this run."""
+    systems = systems_of(run)
+    caps = []
+    if any(system.kind == "recformer" for system in systems):
+        caps.append(recformer_caps(run))
+    if any(system.base is not None and system.base.slug == "unisrec" for system in systems):
+        caps.append(
+            f"UniSRec's pre-training draws at most {MAX_ROWS:,} positions of each batch of "
+            f"{run.settings.pretrain.batch_size} users, since its loss compares all with all; "
+            "targets_per_epoch counts those that are left out too."
+        )
+    return caps
 
 
 def _made_from(run: Run, systems: Iterable[System], *, matcher: bool) -> dict[str, str]:

@@ -75,6 +75,20 @@ def test_a_row_of_other_settings_is_not_taken(
     assert measured == [*ROWS[:4], *ROWS[2:]], "those of the small shape are as they were"
 
 
+def test_a_row_of_other_data_is_not_taken(
+    measured: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        losses.bench(smoke=False, data=tmp_path)
+
+    def write_others(data: Path, names: object, folder: Path) -> None:
+        (folder / "sequences.npy").write_bytes(b"others")
+
+    monkeypatch.setattr(losses, "write_domains", write_others)
+    losses.bench(smoke=False, data=tmp_path)
+    assert measured == [*ROWS[:4], *ROWS]
+
+
 SAYS = """
 import sys
 print("noise of a library", file=sys.stderr)

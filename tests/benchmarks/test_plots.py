@@ -43,3 +43,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_measured(tmp_path: P
     assert done.code == 2
     assert ".svg" in done.err
     assert done.out == ""
+    done = invoke("bench", "train-growth", "--smoke", "--json", tmp_path / "nowhere" / "a.json")
+    assert done.code == 2
+    assert "nowhere" in done.err
+    assert done.out == ""

@@ -211,15 +211,6 @@ def test_pca_equals_a_singular_value_decomposition():
     np.testing.assert_allclose(matrix, wanted, atol=1e-5)
 
 
-def test_whitening_decorrelates():
-    vectors = correlated()
-    mean, matrix = fit_pca(vectors, 4, whiten=True)
-    white = (vectors - mean) @ matrix
-    np.testing.assert_allclose(np.cov(white, rowvar=False), np.eye(4), atol=1e-4)
-    plain = (vectors - mean) @ fit_pca(vectors, 4)[1]
-    assert np.abs(np.cov(plain, rowvar=False) - np.eye(4)).max() > 1
-
-
 def test_a_projection_fitted_on_one_domain_serves_another():
     mean, matrix = fit_pca(correlated(), 2)
     others = np.random.default_rng(8).normal(size=(2, 3, 6)).astype(np.float32)
@@ -233,16 +224,6 @@ def test_a_projection_fitted_on_one_domain_serves_another():
 def test_pca_refuses_what_has_no_such_directions(shape, dim):
     with pytest.raises(SettingsError, match="cannot keep"):
         fit_pca(np.random.default_rng(0).normal(size=shape), dim)
-
-
-def test_what_does_not_vary_cannot_be_whitened():
-    flat = correlated()
-    flat[:, 5] = flat[:, 0]
-    fit_pca(flat, 6)
-    with pytest.raises(SettingsError, match="vary in 5 directions cannot be whitened in 6"):
-        fit_pca(flat, 6, whiten=True)
-    with pytest.raises(SettingsError, match="vary in 0 directions"):
-        fit_pca(np.ones((4, 2)), 1, whiten=True)
 
 
 def test_a_mean_of_another_width_is_refused():

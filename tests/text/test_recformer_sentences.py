@@ -7,6 +7,7 @@ import pytest
 from tiny_bert import VOCABULARY
 
 from idp_tf.config import RecformerSettings
+from idp_tf.data.sequences import Sequences
 from idp_tf.errors import SettingsError
 from idp_tf.text.recformer import build_recformer_encoder
 from idp_tf.text.recformer.batches import PretrainingBatches, Rounds
@@ -103,9 +104,8 @@ def test_a_sentence_of_cls_alone_hides_nothing(encoder):
     assert masked["token_ids"].tolist() == [[CLS]] and not len(masked["places"])
 
 
-HISTORIES = np.array(
-    [[0, 0, 1, 2, 3], [0, 0, 0, 0, 5], [2, 3, 4, 5, 1], [0, 0, 0, 4, 3], [0, 5, 4, 3, 2]], np.int32
-)
+WHOLES = [[1, 2, 3], [5], [2, 3, 4, 5, 1], [4, 3], [5, 4, 3, 2]]
+HISTORIES = Sequences(np.concatenate(WHOLES).astype(np.int32), np.array([0, 3, 4, 9, 11, 15]))
 
 
 @pytest.mark.parametrize("late_half", [True, False])
@@ -119,10 +119,11 @@ def test_a_round_asks_each_history_for_one_of_its_items(sentences, late_half):
             before, following = rounds.batch(number, place)
             for history, item in zip(before, following, strict=True):
                 found.append([*history[history > 0].tolist(), int(item)])
-        wholes = [[int(i) for i in row if i] for row in HISTORIES if np.count_nonzero(row) > 1]
-        for whole in wholes:
-            (one,) = [f for f in found if f == whole[: len(f)]]
-            asked.setdefault(tuple(whole), set()).add(len(one) - 1)
+        for whole in (whole for whole in WHOLES if len(whole) > 1):
+            # An item, and the three at most that stood before it.
+            parts = {end: whole[max(0, end - 3) : end + 1] for end in range(1, len(whole))}
+            (end,) = [end for end, part in parts.items() if part in found]
+            asked.setdefault(tuple(whole), set()).add(end)
     assert asked[(4, 3)] == {1}
     assert asked[(1, 2, 3)] == {1, 2}
     assert asked[(2, 3, 4, 5, 1)] == ({2, 3, 4} if late_half else {1, 2, 3, 4})
@@ -155,4 +156,4 @@ def test_a_sample_of_histories_is_learned_from(sentences):
     rounds = Rounds(sentences, HISTORIES, 2, 0, late_half=True, max_histories=3)
     assert (rounds.num_histories, rounds.num_batches) == (3, 2)
     with pytest.raises(SettingsError, match="no history has two items"):
-        Rounds(sentences, HISTORIES[1:2], 2, 0, late_half=True)
+        Rounds(sentences, Sequences(HISTORIES.values[3:4], np.array([0, 1])), 2, 0, late_half=True)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from scipy.special import log_softmax
 
 from idp_tf.config import RecformerSettings
+from idp_tf.data.sequences import Sequences
 from idp_tf.errors import WorkdirError
 from idp_tf.text import stepwise
 from idp_tf.text.recformer import (
@@ -56,6 +57,7 @@ HISTORIES = np.array(
     ],
     np.int32,
 )
+LEARNED = Sequences(HISTORIES[:, 1:].ravel(), np.arange(0, 49, 4))
 
 
 def changed(**values):
@@ -103,7 +105,7 @@ def test_hidden_words_alone_carry_the_word_loss():
 def pretraining_parts(tiny_bert):
     encoder = build(tiny_bert)
     sentences = encoder.tokenise(TITLES)
-    rounds = Rounds(sentences, HISTORIES, 4, 0, late_half=True)
+    rounds = Rounds(sentences, LEARNED, 4, 0, late_half=True)
     batches = PretrainingBatches(rounds, sentences, WordMasker.of(encoder.tokenizer), 0)
     return encoder, RecformerPretraining(encoder, 0.2, 0.7, seed=0), batches.batch(0)
 
@@ -149,7 +151,7 @@ def test_gradients_reach_every_weight_but_the_words_in_pretraining(pretraining_p
 def test_gradients_reach_every_weight_in_fine_tuning(tiny_bert):
     encoder = build(tiny_bert)
     recformer = Recformer.of(encoder, TITLES)
-    rounds = Rounds(recformer.sentences, HISTORIES, 4, 0, late_half=False)
+    rounds = Rounds(recformer.sentences, LEARNED, 4, 0, late_half=False)
     batch = next(iter(FineTuningBatches(rounds, recformer.sentences).dataset(0)))
     model = RecformerFineTuning(encoder, recformer.num_items, 0.05)
     model.item_table.assign(recformer.item_vectors()[1:])
@@ -169,7 +171,7 @@ def test_gradients_reach_every_weight_in_fine_tuning(tiny_bert):
 
 def pretrain(tiny_bert, folder, settings=SETTINGS, seed=0):
     encoder = build(tiny_bert)
-    result = pretrain_recformer(encoder, TITLES, HISTORIES, settings, seed, folder)
+    result = pretrain_recformer(encoder, TITLES, LEARNED, settings, seed, folder)
     return encoder, result
 
 
@@ -266,7 +268,7 @@ def fine_tune(tiny_bert, folder, validate, settings=SETTINGS, seed=0):
     recformer = Recformer.of(build(tiny_bert), TITLES)
     validate.recformer = recformer
     state = fine_tune_recformer(
-        recformer, HISTORIES, settings, seed=seed, folder=folder, validate=validate
+        recformer, LEARNED, settings, seed=seed, folder=folder, validate=validate
     )
     return recformer, state
 

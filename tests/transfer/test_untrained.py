@@ -62,7 +62,7 @@ def test_blends_are_as_long_as_what_they_are_made_of() -> None:
 @pytest.mark.parametrize(
     ("histories", "titles"),
     [
-        pytest.param([[*range(1, 9), 1, 2]], TITLES, id="all are trained on"),
+        pytest.param([[1, 2, 3, 4, 5, 6], [5, 6, 7, 8, 1, 2]], TITLES, id="all are trained on"),
         pytest.param(HISTORIES, np.zeros_like(TITLES), id="none has a title"),
     ],
 )
@@ -71,6 +71,17 @@ def test_nothing_to_do(histories: list[list[int]], titles: np.ndarray) -> None:
     before = table_of(model)
     assert regenerate_untrained(model, sequences(histories), titles, TransferSettings()) == 0
     np.testing.assert_array_equal(table_of(model), before)
+
+
+def test_items_that_no_batch_shows_are_blended_too() -> None:
+    """One before the model's three positions and the next item; one of a user of one item."""
+    model = make_model()
+    before = table_of(model)
+    histories = [[1, 2, 3, 5, 7, 6, 6], [8, 6, 6]]
+    assert regenerate_untrained(model, sequences(histories), TITLES, TransferSettings()) == 2
+    after = table_of(model)
+    changed = [item for item in range(9) if (after[item] != before[item]).any()]
+    assert changed == [1, 8]
 
 
 def test_fewer_trained_items_than_matches_are_wanted() -> None:

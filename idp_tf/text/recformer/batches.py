@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from idp_tf.data.sequences import Sequences
 from idp_tf.data.stream import stream_batches
 from idp_tf.errors import SettingsError
 from idp_tf.text.recformer.masking import WordMasker
@@ -41,8 +42,7 @@ class Rounds:
 
     Args:
         sentences: The catalogue.
-        item_ids: Histories, shape (users, any length), oldest first, left-padded with 0;
-            those of fewer than two items are left out.
+        histories: Training items of users, whole; those of fewer than two are left out.
         batch_size: Most histories of a batch.
         seed: Seed of everything random here.
         late_half: Whether the item that came next is one of a history's later half (as in
@@ -56,37 +56,36 @@ class Rounds:
     def __init__(
         self,
         sentences: ItemSentences,
-        item_ids: npt.ArrayLike,
+        histories: Sequences,
         batch_size: int,
         seed: int,
         *,
         late_half: bool,
         max_histories: int | None = None,
     ):
-        histories = np.asarray(item_ids, np.int32)
-        histories = histories[np.count_nonzero(histories, axis=1) > 1]
-        if not len(histories):
+        users = np.flatnonzero(histories.lengths > 1)
+        if not len(users):
             raise SettingsError(
                 "no history has two items to learn from", where="recformer", remedy="use more data"
             )
-        if max_histories is not None and max_histories < len(histories):
+        if max_histories is not None and max_histories < len(users):
             rng = np.random.default_rng([seed, _SAMPLE])
-            kept = np.sort(rng.choice(len(histories), max_histories, replace=False))
-            histories = histories[kept]
+            users = np.sort(rng.choice(users, max_histories, replace=False))
         self._sentences = sentences
         self._histories = histories
+        self._users = users
         self._late_half = late_half
         self._seed = seed
-        self.num_batches = -(-len(histories) // batch_size)
+        self.num_batches = -(-len(users) // batch_size)
         self._drawn: tuple[int, _Round] | None = None
 
     @property
     def num_histories(self) -> int:
         """How many histories are learned from."""
-        return len(self._histories)
+        return len(self._users)
 
     def batch(self, this_round: int, place: int) -> tuple[Int32Array, Int32Array]:
-        """Histories, shape (batch, length), and the items that came next, shape (batch,)."""
+        """Histories, shape (batch, max_items), and the items that came next, shape (batch,)."""
         if self._drawn is None or self._drawn[0] != this_round:
             self._drawn = this_round, self._draw(this_round)
         drawn = self._drawn[1]
@@ -94,14 +93,13 @@ class Rounds:
         return drawn.before[rows], drawn.following[rows]
 
     def _draw(self, this_round: int) -> _Round:
-        counts, width = np.count_nonzero(self._histories, axis=1), self._histories.shape[1]
+        counts = self._histories.lengths[self._users]
         low = np.maximum(1, (counts - 1) // 2) if self._late_half else 1
         targets = np.random.default_rng([self._seed, _TARGETS, this_round])
-        ends = width - counts + targets.integers(low, counts)
-        columns = ends[:, None] + np.arange(-width, 0)
-        items = np.take_along_axis(self._histories, np.maximum(columns, 0), axis=1)
-        before = np.where(columns >= 0, items, 0).astype(np.int32)
-        following = self._histories[np.arange(len(ends)), ends]
+        left_out = counts - targets.integers(low, counts)
+        # Of the items before, sentences hold the latest.
+        before = self._histories.left_padded(self._users, self._sentences.max_items, left_out)
+        following = self._histories.item_from_end(self._users, left_out)
         return _Round(before, following, self._batches(before, this_round))
 
     def _batches(self, before: Int32Array, this_round: int) -> list[Int64Array]:

@@ -215,7 +215,11 @@ class RecformerEncoder(keras.layers.Layer):
         """
         file = Path(folder) / _SETTINGS_FILE
         if not file.is_file():
-            raise MissingDataError("no saved Recformer encoder is here", where=folder)
+            raise MissingDataError(
+                "no saved Recformer encoder is here",
+                where=folder,
+                remedy="name the folder that RecformerEncoder.save wrote",
+            )
         encoder = cls(
             keras_hub.models.BertBackbone.from_preset(str(folder)),
             keras_hub.models.BertTokenizer.from_preset(str(folder)),

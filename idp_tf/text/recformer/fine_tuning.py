@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import keras
-import numpy.typing as npt
 
 from idp_tf.config import RecformerSettings
+from idp_tf.data.sequences import Sequences
 from idp_tf.errors import WorkdirError
 from idp_tf.text.progress import progress_bar
 from idp_tf.text.recformer.batches import FineTuningBatches, Rounds
@@ -88,7 +88,7 @@ class FineTuningState:
 
 def fine_tune_recformer(
     recformer: Recformer,
-    item_ids: npt.ArrayLike,
+    histories: Sequences,
     settings: RecformerSettings,
     seed: int,
     folder: Path,
@@ -104,8 +104,7 @@ def fine_tune_recformer(
 
     Args:
         recformer: On the target's catalogue, with a pre-trained encoder.
-        item_ids: Training histories, shape (users, any length), oldest first, left-padded
-            with 0.
+        histories: Training histories: ``sequences.truncated(LEAVE_OUT_TRAIN)``.
         settings: Epochs and patience of both stages, batch size, learning rate, temperature.
         seed: Seed of the batches and dropout.
         folder: Where the state and the best weights are kept.
@@ -117,7 +116,7 @@ def fine_tune_recformer(
 
     Reference: algorithm 1 of Li et al. 2023, "Text Is All You Need".
     """
-    tuning = _FineTuning(recformer, item_ids, settings, seed, Path(folder))
+    tuning = _FineTuning(recformer, histories, settings, seed, Path(folder))
     tuning.restore()
     while tuning.state.stage < 3:
         tuning.run_epoch(validate)
@@ -130,7 +129,7 @@ class _FineTuning:
     def __init__(
         self,
         recformer: Recformer,
-        item_ids: npt.ArrayLike,
+        histories: Sequences,
         settings: RecformerSettings,
         seed: int,
         folder: Path,
@@ -141,9 +140,9 @@ class _FineTuning:
         self._folder = folder
         encoder, sentences = recformer.encoder, recformer.sentences
         self._fingerprint = fingerprint(
-            encoder, sentences, item_ids, settings.of_fine_tuning(), seed
+            encoder, sentences, histories, settings.of_fine_tuning(), seed
         )
-        rounds = Rounds(sentences, item_ids, settings.batch_size, seed, late_half=False)
+        rounds = Rounds(sentences, histories, settings.batch_size, seed, late_half=False)
         self._batches = FineTuningBatches(rounds, sentences)
         self._model = RecformerFineTuning(encoder, recformer.num_items, settings.temperature)
         epochs = settings.stage_1_epochs + settings.stage_2_epochs

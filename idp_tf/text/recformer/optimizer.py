@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import keras
 import numpy as np
-import numpy.typing as npt
 
+from idp_tf.data.sequences import Sequences
 from idp_tf.text.recformer.encoder import RecformerEncoder
 from idp_tf.text.recformer.sentences import ItemSentences
 from idp_tf.text.stepwise import WarmUpThenLinear
@@ -36,7 +36,7 @@ def compile_with_adam(model: keras.Model, learning_rate: float, steps: int) -> N
 def fingerprint(
     encoder: RecformerEncoder,
     sentences: ItemSentences,
-    item_ids: npt.ArrayLike,
+    histories: Sequences,
     settings: dict[str, Any],
     seed: int,
 ) -> str:
@@ -45,13 +45,17 @@ def fingerprint(
     Args:
         encoder: As training takes it up.
         sentences: The catalogue.
-        item_ids: Training histories.
+        histories: Training histories.
         settings: Those of this training, as JSON takes them.
         seed: The seed.
     """
     about = [settings, seed, encoder.settings()]
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    arrays: list[Any] = [sentences.values, sentences.offsets, item_ids, *encoder.weights]
+    arrays: list[Any] = [
+        *(sentences.values, sentences.offsets),
+        *(histories.values, histories.offsets),
+        *encoder.weights,
+    ]
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy.typing as npt
-
 from idp_tf.config import RecformerSettings
+from idp_tf.data.sequences import Sequences
 from idp_tf.text.recformer.batches import PretrainingBatches, Rounds
 from idp_tf.text.recformer.encoder import RecformerEncoder
 from idp_tf.text.recformer.masking import WordMasker
@@ -43,7 +42,7 @@ class PretrainingResult:
 def pretrain_recformer(
     encoder: RecformerEncoder,
     titles: Sequence[str],
-    item_ids: npt.ArrayLike,
+    histories: Sequences,
     settings: RecformerSettings,
     seed: int,
     folder: Path,
@@ -59,8 +58,7 @@ def pretrain_recformer(
     Args:
         encoder: From ``build_recformer_encoder``; with no steps it stays as it is.
         titles: ``titles[i]`` is that of item id i + 1, of all domains.
-        item_ids: Training histories, shape (users, any length), oldest first, left-padded
-            with 0.
+        histories: Training histories: ``sequences.truncated(LEAVE_OUT_TRAIN)``.
         settings: Sequences, steps, batch size, learning rate, temperature, weight.
         seed: Seed of the sample, the batches, what is hidden, and dropout.
         folder: Where the state is kept.
@@ -76,14 +74,14 @@ def pretrain_recformer(
     sentences = encoder.tokenise(titles)
     rounds = Rounds(
         sentences,
-        item_ids,
+        histories,
         settings.pretrain_batch_size,
         seed,
         late_half=True,
         max_histories=settings.pretrain_sequences,
     )
     masker = WordMasker.of(encoder.tokenizer)
-    own = fingerprint(encoder, sentences, item_ids, settings.of_pretraining(), seed)
+    own = fingerprint(encoder, sentences, histories, settings.of_pretraining(), seed)
     model = RecformerPretraining(encoder, settings.temperature, settings.mlm_weight, seed)
     compile_with_adam(model, settings.pretrain_learning_rate, settings.pretrain_steps)
     seed_dropout(encoder.variables, seed)

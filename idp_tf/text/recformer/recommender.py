@@ -123,7 +123,11 @@ class Recformer:
         """
         file = Path(folder) / _ITEMS_FILE
         if not file.is_file():
-            raise MissingDataError("no saved Recformer is here", where=folder)
+            raise MissingDataError(
+                "no saved Recformer is here",
+                where=folder,
+                remedy="name the folder that Recformer.save wrote",
+            )
         encoder = RecformerEncoder.load(Path(folder) / _ENCODER_FOLDER)
         with np.load(file) as stored:
             sentences = ItemSentences(
