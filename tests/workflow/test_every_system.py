@@ -53,6 +53,12 @@ def test_each_has_its_results(report: dict[str, Any]) -> None:
     assert found == cold | {(slug, name) for slug, name in whole if slug != IDP_INNER}
 
 
+def test_what_is_capped_is_told(report: dict[str, Any]) -> None:
+    told = "\n".join(report["notes"])
+    assert "word pieces of each" in told
+    assert "UniSRec's pre-training draws at most 2,048 positions" in told
+
+
 def test_each_that_is_trained_has_its_curve(workdir: Path, report: dict[str, Any]) -> None:
     trained = {slug for slug, system in SYSTEMS.items() if system.trained}
     assert {"sasrec", "recformer", IDP_INNER} <= trained
