@@ -31,13 +31,9 @@ settings.load_profile("idp_tf")
 
 
 def pytest_collection_finish() -> None:
-    """TensorFlow's modules stay: the collector need not walk them whenever a graph is traced.
-
-    Nor often what a trace makes, which mostly stays too: a twelfth of the time went there.
-    """
+    """TensorFlow's modules stay: the collector need not walk them whenever a graph is traced."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
