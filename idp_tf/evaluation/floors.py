@@ -73,7 +73,7 @@ def nearest_title_scorer(
     if untitled is not None:
         if untitled.shape != kept.shape[:1]:
             raise DataError(
-                f"flags of shape {untitled.shape} for {len(kept)} title vectors",
+                f"{untitled.shape[0]} flags for {len(kept)} title vectors",
                 where=NEAREST_TITLE,
                 remedy="give one flag for each item",
             )
