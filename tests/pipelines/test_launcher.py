@@ -231,7 +231,7 @@ def killed_at(step: str, folder: Path) -> None:
 def test_a_kill_leaves_nothing_half_made_and_nothing_to_be_repeated(
     folder: Path, run: Run, step: str
 ) -> None:
-    process = multiprocessing.get_context("fork").Process(target=killed_at, args=(step, folder))
+    process = multiprocessing.get_context("spawn").Process(target=killed_at, args=(step, folder))
     process.start()
     process.join(60)
     assert process.exitcode == -9
