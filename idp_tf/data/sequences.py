@@ -80,10 +80,10 @@ class Sequences:
         """
         users = np.asarray(users, dtype=np.int64)
         index = self.offsets[users + 1] - position
-        short = users[index < self.offsets[users]]
+        short = np.flatnonzero(index < self.offsets[users])
         if short.size:
-            least = position if isinstance(position, int) else "the asked"
-            raise DataError(f"user {short[0]} has fewer than {least} items")
+            least = np.broadcast_to(position, index.shape)[short[0]]
+            raise DataError(f"user {users[short[0]]} has fewer than {least} items")
         return np.asarray(self.values[index], dtype=np.int32)
 
     def left_padded(
