@@ -100,7 +100,7 @@ def test_an_initializer_beside_items_is_refused():
 
 def test_a_model_of_projected_titles_is_whole_without_them(tmp_path):
     """As zero-shot: nothing about the target is given but the file."""
-    adaptor = FixedProjection(*fit_pca(title_vectors()[1:], DIM, whiten=True))
+    adaptor = FixedProjection(*fit_pca(title_vectors()[1:], DIM))
     items = SummedItems(IdItems(NUM_ITEMS, DIM), TitleItems(title_vectors(), DIM, adaptor))
     model = SASRec(NUM_ITEMS, DIM, max_length=LENGTH, items=items)
     save_model(model, tmp_path)

@@ -195,7 +195,7 @@ def test_gaps_that_parameters_allow(tmp_path: Path, unknown_items: Any) -> None:
 
 
 def test_errors_are_those_of_the_preparation(tables: Path, tmp_path: Path) -> None:
-    with pytest.raises(EmptyDomainError, match=r"nothing is left .* 'k-core' .*'item_minimum': 90"):
+    with pytest.raises(EmptyDomainError, match=r"nothing is left .* 'k-core': users need 90 "):
         generate(tmp_path / "a", domain="shop", data=tables, k_core=90, rows_per_bucket=50)
     with pytest.raises(MissingDataError, match="no domain 'none'"):
         generate(tmp_path / "b", domain="none", data=tables)
