@@ -11,8 +11,8 @@ from tiny_world import invoke
 from benchmarks import BENCHES, BenchResult, Goal, base
 from benchmarks.base import CURVED
 
-LONG = ("end-to-end", "serve", "train", "matcher-fit", "encode")
-"""Each takes a quarter of a minute or more, of what other tests run too."""
+LONG = ("end-to-end", "serve", "train", "matcher-fit", "encode", "match")
+"""Each takes some seconds or more, of what other tests run too."""
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,14 @@ from every_model import (
     MAKERS,
     NUM_ITEMS,
     make_bert4rec,
+    make_dacdr_pretraining,
+    make_fdsa,
     make_gru4rec,
     make_peterrec,
     make_sasrec,
+    make_sasrec_of_both,
+    make_sasrec_of_titles,
+    make_unisrec_pretraining,
     parts,
 )
 from exported import in_process, served
@@ -158,19 +163,34 @@ def compiled(model, rate, at_once=1):
     return model
 
 
+def test_fit_learns(make_model):
+    assert_fit_learns(make_model, "bpr")
+
+
 # A loss sees of a model its outputs, and vectors of items: of one item a position, of some a user,
-# or of all. So every model is trained by one loss of each kind, and one that hides nothing and one
-# that masks by the others; what a loss is of, test_every_loss_equals_numpy tells for all.
-OF_EACH_KIND = ("bpr", "sampled-softmax", "cross-entropy")
+# or of all. So all the losses are fit with a model that hides nothing and with one that masks, and
+# one of each kind with every kind of items, and when there is time with every model; what a loss
+# is of, test_every_loss_equals_numpy tells for all.
+OF_EACH_KIND = ("sampled-softmax", "cross-entropy")
+OF_ALL_ITEMS = (make_sasrec_of_titles, make_sasrec_of_both, make_fdsa)
+FOR_ALL_LOSSES = (make_sasrec, make_bert4rec)
 
 
 @pytest.mark.parametrize("loss", OF_EACH_KIND)
-def test_fit_learns_by_every_kind_of_loss(make_model, loss):
-    assert_fit_learns(make_model, loss)
+@pytest.mark.parametrize(
+    "maker",
+    [
+        pytest.param(maker, marks=[] if maker in OF_ALL_ITEMS else [pytest.mark.slow])
+        for maker in MAKERS
+        if maker not in (*FOR_ALL_LOSSES, make_unisrec_pretraining)
+    ],
+)
+def test_fit_learns_by_every_kind_of_loss(maker, loss):
+    assert_fit_learns(maker, loss)
 
 
-@pytest.mark.parametrize("loss", sorted({*LOSSES} - {*OF_EACH_KIND}))
-@pytest.mark.parametrize("maker", [make_sasrec, make_bert4rec])
+@pytest.mark.parametrize("loss", sorted({*LOSSES} - {"bpr"}))
+@pytest.mark.parametrize("maker", FOR_ALL_LOSSES)
 def test_fit_learns_by_every_other_loss(maker, loss):
     assert_fit_learns(maker, loss)
 
@@ -183,8 +203,6 @@ def assert_fit_learns(make_model, loss):
     )
     model = make_model(dropout=0.0, loss=loss, embedding_dim=32)
     if has_a_loss_of_its_own(model):
-        if loss != "bpr":
-            pytest.skip("it would be the same training again")
         loss = "in-batch-contrastive"
     batches = TrainingBatches(
         sequences,
@@ -222,8 +240,19 @@ def test_gradients_reach_every_weight(model, batch):
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, variable.name
 
 
-def test_several_steps_in_one_call_are_the_same_steps_traced_once(make_model, batch):
-    models, traced = [make_model(seed=1), make_model(seed=1)], []
+# What goes into a step beside the loss is a mask, an adversary, or a loss of its own.
+OF_EACH_STEP = (make_sasrec, make_bert4rec, make_dacdr_pretraining, make_unisrec_pretraining)
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        pytest.param(maker, marks=[] if maker in OF_EACH_STEP else [pytest.mark.slow])
+        for maker in MAKERS
+    ],
+)
+def test_several_steps_in_one_call_are_the_same_steps_traced_once(maker, batch):
+    models, traced = [maker(seed=1), maker(seed=1)], []
     for model, at_once in zip(models, (1, 3), strict=True):
         compiled(model, 1e-2, at_once)
         compute_loss = model.compute_loss

@@ -352,6 +352,7 @@ def test_pretraining_logs_its_loss_by_that_losss_name(toy, tmp_path):
     assert "bpr" not in logged
 
 
+@pytest.mark.slow
 def test_a_killed_pretraining_ends_as_an_undisturbed_one(toy, tmp_path):
     whole, state, _ = pretrain(toy, tmp_path / "whole", epochs=4)
     with pytest.raises(Killed):

@@ -330,6 +330,7 @@ def test_fine_tuning_lowers_its_loss(tiny_bert, tmp_path):
     assert np.mean(losses[10:]) < np.mean(losses[6:8])
 
 
+@pytest.mark.slow
 def test_fine_tuning_killed_again_and_again_equals_an_undisturbed_one(tiny_bert, tuned, tmp_path):
     """Before anything is kept, within stage 1, where stage 2 begins, and in the last epoch."""
     expected, undisturbed, whole, _ = tuned

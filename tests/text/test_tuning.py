@@ -109,6 +109,7 @@ def test_tuning_raises_held_out_recall(tiny_bert, tmp_path):
         assert step["loss"] == pytest.approx(parts, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_distillation_keeps_the_vectors_near_the_untuned_ones(tiny_bert, tmp_path):
     before = _encoder(tiny_bert).encode(TITLES)
     cosines = []

@@ -92,10 +92,9 @@ def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     assert stages and all(stage["reused"] for stage in stages)
 
 
-EXPORTED = [
-    *("gru4rec", "bert4rec", "fdsa", "dacdr", "peterrec", "unisrec-id-t", "sasrec-ex"),
-    *("recformer", IDP_INNER),
-]
+EXPORTED = ["bert4rec", "unisrec-id-t", "recformer", IDP_INNER]
+# The contract exports each kind of model; here are those that lie elsewhere or read more.
+EXPORTED_TOO = ["gru4rec", "fdsa", "dacdr", "peterrec", "sasrec-ex"]
 
 
 def made(workdir: Path, slug: str) -> Any:
@@ -104,7 +103,10 @@ def made(workdir: Path, slug: str) -> Any:
     return Recformer.load(folder) if slug == "recformer" else load_model(folder)
 
 
-@pytest.mark.parametrize("slug", EXPORTED)
+@pytest.mark.parametrize(
+    "slug",
+    [*EXPORTED, *(pytest.param(slug, marks=[pytest.mark.slow]) for slug in EXPORTED_TOO)],
+)
 def test_each_model_can_be_exported(
     workdir: Path, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

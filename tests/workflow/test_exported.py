@@ -46,7 +46,9 @@ def ranking(workdir: Path, slug: str, item: int) -> list[str]:
     return [names[row] for row in order if row != item - 1]
 
 
-@pytest.mark.parametrize("slug", ["sasrec", "idp-zero-shot"])
+@pytest.mark.parametrize(
+    "slug", ["sasrec", pytest.param("idp-zero-shot", marks=[pytest.mark.slow])]
+)
 def test_the_system_that_is_asked_for(
     slug: str, copied: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

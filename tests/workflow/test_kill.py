@@ -75,23 +75,6 @@ def assert_same_outcome(workdir: Path, undisturbed: Path) -> None:
 
 
 @pytest.mark.timeout(280)
-def test_killed_twice_and_finished(
-    world: Path, tiny_bert: Path, finished: Path, tmp_path: Path
-) -> None:
-    workdir = tmp_path / "w"
-    arguments = command(world, workdir, tiny_bert)
-    assert run_until("log:^pre-training: epoch 1 ", arguments) == -signal.SIGKILL
-    assert (workdir / "pretrain/checkpoints/checkpoint").is_file()
-    assert not (workdir / "pretrain/done.json").exists()
-    assert run_until("log:^idp, seed 0: epoch 1 ", arguments) == -signal.SIGKILL
-    assert (workdir / "target/office/systems/sasrec/seed-0/done.json").is_file()
-    assert not (workdir / "target/office/systems/idp/seed-0/done.json").exists()
-    done = invoke(*arguments)
-    assert done.code == 0, done.err
-    assert_same_outcome(workdir, finished)
-
-
-@pytest.mark.timeout(280)
 def test_killed_in_the_second_trial_of_a_search(
     finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
