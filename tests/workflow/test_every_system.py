@@ -23,8 +23,11 @@ ALL = f"systems=[{', '.join(SYSTEMS)}]"
 
 
 @pytest.fixture(scope="module")
-def workdir(world: Path, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workdir = tmp_path_factory.mktemp("all")
+def workdir(
+    world: Path, tiny_bert: Path, finished: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A run of some systems, and then of all: those that it has are not made again."""
+    workdir = shutil.copytree(finished, tmp_path_factory.mktemp("all") / "w")
     done = invoke(*command(world, workdir, tiny_bert, ALL))
     assert done.code == 0, done.err
     return workdir
