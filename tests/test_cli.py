@@ -7,6 +7,8 @@ import json
 import logging
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,27 @@ def test_a_run_that_cannot_be(
     workdir = tmp_path / "w"
     assert_refused(invoke(*run_arguments(world, workdir, **changed)), *words)
     assert not workdir.exists(), "a refused run leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [({"systems": "magic"}, "'magic'"), ({"target": "bathroom"}, "no domain 'bathroom'")],
+)
+def test_a_wrong_name_is_told_before_tensorflow_is_imported(
+    changed: dict[str, str], word: str, world: Path, tmp_path: Path
+) -> None:
+    """Which takes some seconds."""
+    words = run_arguments(world, tmp_path / "w", **changed)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "idp_tf.cli", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and word in done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "idp_tf.workflow.run" in imported
+    assert not imported & {"tensorflow", "keras", "scann"}
 
 
 @pytest.mark.parametrize(

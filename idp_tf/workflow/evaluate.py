@@ -18,7 +18,7 @@ from idp_tf.evaluation.ranking import Scorer
 from idp_tf.metrics import summarize
 from idp_tf.systems import IDP_INNER, NEAREST_TITLE, POPULARITY, SYSTEMS
 from idp_tf.workflow.artifacts import Artifact
-from idp_tf.workflow.fine_tune import check_systems, seeds_of
+from idp_tf.workflow.fine_tune import seeds_of
 from idp_tf.workflow.inner import cold_users
 from idp_tf.workflow.making import load_made, made_artifact
 from idp_tf.workflow.prepare import data_key, load_target
@@ -38,7 +38,7 @@ _FORMAT = 1
 
 def evaluate_all(run: Run) -> None:
     """Ranks the test item of every user by every system and seed, in both protocols."""
-    check_systems(run)
+    run.config.check()
     target = load_target(run)
     negatives: Int32Array | None = None
     for slug, seed in evaluated(run):

@@ -17,7 +17,6 @@ from idp_tf.workflow.export_versions import (
     note_version,
     warn_of_another,
 )
-from idp_tf.workflow.fine_tune import check_systems
 from idp_tf.workflow.making import load_recommender, made_artifact, models_of
 from idp_tf.workflow.needs import needs_matcher
 from idp_tf.workflow.prepare import load_target
@@ -67,7 +66,7 @@ def export(run: Run, slug: str | None = None, table: TableDtype = "float32") -> 
     require_serving()
     from serving.export import write_models_config
 
-    check_systems(run)
+    run.config.check()
     system = _default_system(run) if slug is None else _named_system(run, slug)
     if system is None:
         raise _no_default(run)

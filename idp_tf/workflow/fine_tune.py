@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from idp_tf.config import FineTuneSettings
 from idp_tf.data.domain import Domain
-from idp_tf.errors import SettingsError
 from idp_tf.models import SequenceModel, load_model, save_model
 from idp_tf.models.training import TrainingState
 from idp_tf.systems import SYSTEMS, Base, System
@@ -34,7 +33,7 @@ _FORMAT = 4
 
 def fine_tune(run: Run) -> None:
     """Builds and, but for zero-shot, trains each system with each seed (section 2.6)."""
-    check_systems(run)
+    run.config.check()
     target = load_target(run)
     # What takes over what its twin has learned comes after it.
     for system in sorted(target_systems(run), key=lambda system: system.embeddings == "twin"):
@@ -42,39 +41,6 @@ def fine_tune(run: Run) -> None:
             artifact = model_artifact(run, system, seed)
             if not run.open(artifact):
                 _make_model(run, target, system, seed, artifact)
-
-
-def check_systems(run: Run) -> None:
-    """Refuses systems that are unknown, named twice or want what is not there, and a run of none.
-
-    Raises:
-        SettingsError: naming the known ones, or what is to be added.
-    """
-    slugs, known = run.settings.systems, f"known: {', '.join(SYSTEMS)}"
-    if not slugs:
-        raise SettingsError("no systems are named", where="systems", remedy=known)
-    for slug in slugs:
-        if slug not in SYSTEMS:
-            raise SettingsError(f"unknown system {slug!r}", where="systems", remedy=known)
-        if slugs.count(slug) > 1:
-            raise SettingsError(f"{slug!r} is named twice", where="systems", remedy=known)
-        _check_needs(run, SYSTEMS[slug])
-
-
-def _check_needs(run: Run, system: System) -> None:
-    slug, twin, sources = system.slug, system.twin, run.config.sources
-    if system.embeddings == "twin" and twin not in run.settings.systems:
-        raise SettingsError(
-            f"{slug!r} takes what {twin!r} has learned, which is not among them",
-            where="systems",
-            remedy=f"add {twin} to systems",
-        )
-    if system.base is not None and len(sources) < system.base.min_sources:
-        raise SettingsError(
-            f"{slug!r} learns what source domains share, and there is only {', '.join(sources)}",
-            where="systems",
-            remedy=f"name two sources, or leave {slug} out of --systems",
-        )
 
 
 def target_systems(run: Run) -> list[System]:

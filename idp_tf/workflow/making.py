@@ -9,7 +9,6 @@ from idp_tf.systems import System
 from idp_tf.text.recformer import GraphRecformer
 from idp_tf.workflow.artifacts import Artifact
 from idp_tf.workflow.fine_tune import (
-    check_systems,
     fine_tune,
     load_target_model,
     model_artifact,
@@ -32,7 +31,7 @@ from idp_tf.workflow.run import Run
 
 def make_systems(run: Run) -> None:
     """Makes every system that is more than a floor; sequence models with each seed."""
-    check_systems(run)
+    run.config.check()
     fine_tune(run)
     kinds = {system.kind for system in systems_of(run)} if run.is_chief else set()
     if "recformer" in kinds:

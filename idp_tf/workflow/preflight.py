@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 
 from idp_tf.config import LEARNING_RATES
-from idp_tf.data.readers import find_domain
 from idp_tf.systems import SYSTEMS
 from idp_tf.systems.base import Kind
 from idp_tf.workflow.evaluate import evaluated, evaluation_artifact
-from idp_tf.workflow.fine_tune import check_systems, seeds_of
+from idp_tf.workflow.fine_tune import seeds_of
 from idp_tf.workflow.inner import check_inner, inner_artifact
 from idp_tf.workflow.making import made_artifact
 from idp_tf.workflow.match import build_encoder, matcher_artifact
@@ -39,10 +38,8 @@ def check_run(run: Run) -> None:
         WorkdirError: if other settings or data made the workdir, unless a rebuild is asked for.
     """
     run.config.check()
-    check_systems(run)
     _warn_of_missing_twins(run)
-    for name in (*run.config.sources, run.config.target):
-        find_domain(run.config.data, name)
+    run.config.check_data()
     _note_artifacts(run)
     if not run.rebuild:
         for artifact in run.artifacts.values():

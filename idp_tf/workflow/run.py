@@ -14,8 +14,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from idp_tf.config import Settings
+from idp_tf.data.readers import find_domain
 from idp_tf.errors import SettingsError, WorkdirError
 from idp_tf.setting_problems import first_problem
+from idp_tf.systems import SYSTEMS, System
 from idp_tf.workflow.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -45,11 +47,33 @@ class RunConfig(BaseModel):
     demonstration: bool = False
 
     def check(self) -> None:
-        """Refuses domains that cannot be a run's.
+        """Refuses domains and systems that cannot be a run's.
 
         Raises:
-            SettingsError: for no source, one named twice, or a source that is the target.
+            SettingsError: for no source, one named twice, or a source that is the target; for no
+                system, one that is unknown, named twice, or wants what is not there.
         """
+        self._check_domains()
+        slugs, known = self.settings.systems, f"known: {', '.join(SYSTEMS)}"
+        if not slugs:
+            raise SettingsError("no systems are named", where="systems", remedy=known)
+        for slug in slugs:
+            if slug not in SYSTEMS:
+                raise SettingsError(f"unknown system {slug!r}", where="systems", remedy=known)
+            if slugs.count(slug) > 1:
+                raise SettingsError(f"{slug!r} is named twice", where="systems", remedy=known)
+            self._check_needs(SYSTEMS[slug])
+
+    def check_data(self) -> None:
+        """Refuses domains that are not there.
+
+        Raises:
+            MissingDataError: naming those that are.
+        """
+        for name in (*self.sources, self.target):
+            find_domain(self.data, name)
+
+    def _check_domains(self) -> None:
         if not self.sources:
             raise SettingsError("no source domain is given", remedy="--sources a,b")
         if len(set(self.sources)) != len(self.sources):
@@ -58,6 +82,22 @@ class RunConfig(BaseModel):
             raise SettingsError(
                 f"the domain {self.target!r} is a source and the target too",
                 remedy="leave it out of --sources, or the test is no test of transfer",
+            )
+
+    def _check_needs(self, system: System) -> None:
+        slug, twin = system.slug, system.twin
+        if system.embeddings == "twin" and twin not in self.settings.systems:
+            raise SettingsError(
+                f"{slug!r} takes what {twin!r} has learned, which is not among them",
+                where="systems",
+                remedy=f"add {twin} to systems",
+            )
+        if system.base is not None and len(self.sources) < system.base.min_sources:
+            alone = ", ".join(self.sources)
+            raise SettingsError(
+                f"{slug!r} learns what source domains share, and there is only {alone}",
+                where="systems",
+                remedy=f"name two sources, or leave {slug} out of --systems",
             )
 
 
