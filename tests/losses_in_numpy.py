@@ -64,6 +64,7 @@ def gbce(score: np.ndarray, position: int, batch: Batch, user: int) -> float:
     sampled = batch["sampled_ids"][user]
     rate = min(len(sampled) / (batch["num_candidates"][user] - 1), 1)
     power = rate * (t * (1 - 1 / rate) + 1 / rate)
+    score = score + np.log(power / len(sampled))
     against = [np.log(1 - sigmoid(score[item])) for item in sampled if item != positive]
     return -(np.log(sigmoid(score[positive]) ** power) + sum(against)) / (len(sampled) + 1)
 

@@ -73,17 +73,32 @@ def test_it_does_not_overflow(name, case):
 
 
 def test_gbce_of_all_candidates_is_binary_cross_entropy(case):
-    # With every other candidate drawn there is nothing to calibrate: the power is 1.
+    # With every other candidate drawn there is nothing to calibrate: the power is 1, and positives
+    # are one to so many.
     hidden, batch, table = case
     batch["num_candidates"][:] = SAMPLED + 1
     positive = np.einsum("bld,bld->bl", hidden, table[batch["positive_ids"]])
     sampled = np.einsum("bld,bnd->bln", hidden, table[batch["sampled_ids"]])
+    positive, sampled = positive - np.log(SAMPLED), sampled - np.log(SAMPLED)
     own = batch["sampled_ids"][:, None] == batch["positive_ids"][..., None]
     losses = np.log1p(np.exp(-positive)) + np.where(own, 0, np.log1p(np.exp(sampled))).sum(-1)
     wanted = (losses / (SAMPLED + 1))[batch["positive_ids"] > 0].mean()
     tensors = {key: tf.constant(value) for key, value in batch.items()}
     found = build_loss("gbce")(tf.constant(hidden, tf.float32), tensors, Table(table))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_gbce_asks_for_no_other_scores_of_all_items_at_the_start(case):
+    """How rare positives are is known; what is to be learned is which items they are."""
+    hidden, batch, table = case
+    batch["sampled_ids"][:] = batch["positive_ids"].max() + 1  # none of them a positive
+    alike = np.ones((batch["sampled_ids"].max() + 1, table.shape[1]), np.float32)
+    tensors = {key: tf.constant(value) for key, value in batch.items()}
+    users = tf.Variable(tf.zeros(hidden.shape))
+    with tf.GradientTape() as tape:
+        loss = build_loss("gbce")(tf.convert_to_tensor(users), tensors, Table(alike))
+    assert loss > 0
+    np.testing.assert_allclose(tape.gradient(loss, users), 0, atol=1e-7)
 
 
 def test_an_unknown_loss_names_the_known_ones():
