@@ -2,10 +2,14 @@
 
 import json
 import logging
+import os
 import sys
 import time
 import warnings
 from pathlib import Path
+
+# Before torch is imported: where cores are shared, waiting by spinning takes most of the time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pandas as pd
