@@ -343,8 +343,7 @@ def _new_run(
     resolved = RunConfig(
         data=data.resolve(), sources=tuple(_names(sources)), target=target, settings=settings
     )
-    # Before TensorFlow is imported, which takes some seconds.
-    resolved.check()
+    resolved.check()  # before TensorFlow is imported, which takes some seconds
     resolved.check_data()
     return Run(workdir, resolved, rebuild=rebuild, strategy=_join_cluster(strategy))
 
