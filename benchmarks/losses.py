@@ -3,10 +3,10 @@
 Both train in rounds of a few epochs, two threads, until validation NDCG@10 (full ranking) has
 not risen for some rounds; the test is that of the best round, where the validation item is
 part of the history. RecTools by its softmax, then ours by cross-entropy, which is the same, and by
-the losses that gSASRec's authors compare it with. Takes some hours: rows that are done are kept in
-``.bench-workdir`` until all are, and a run that was cut off goes on with the next one. Kept rows
-are of the same data and settings, and say when they were measured: empty ``.bench-workdir/losses``
-after a change of the code. Needs ``make bench-peers`` and the data.
+the losses that gSASRec's authors compare it with. Takes an hour or two: rows that are done are
+kept in ``.bench-workdir`` until all are, and a run that was cut off goes on with the next one. Kept
+rows are of the same data and settings, and say when they were measured: empty
+``.bench-workdir/losses`` after a change of the code. Needs ``make bench-peers`` and the data.
 """
 
 from __future__ import annotations
