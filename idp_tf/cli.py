@@ -30,6 +30,7 @@ from idp_tf.cli_options import (
     Target,
     Tune,
     Workdir,
+    split_names,
 )
 from idp_tf.cli_pipeline import pipeline
 from idp_tf.cli_query import query
@@ -262,8 +263,8 @@ def experiment(
         workdir=workdir,
         preset=preset.value,
         seeds=seeds,
-        sources=None if sources is None else tuple(_names(sources)),
-        targets=None if target is None else tuple(_names(target)),
+        sources=None if sources is None else tuple(split_names(sources)),
+        targets=None if target is None else tuple(split_names(target)),
         overrides=tuple(set_ or ()),
         tune=tune,
         rebuild=rebuild,
@@ -336,16 +337,18 @@ def _new_run(
 
     top_level: dict[str, Any] = {} if seed is None else {"seed": seed}
     if systems is not None:
-        top_level["systems"] = _names(systems)
+        top_level["systems"] = split_names(systems)
     settings = load_settings(
         preset.value, file=config, overrides=overrides or (), tune=tune, **top_level
     )
     resolved = RunConfig(
-        data=data.resolve(), sources=tuple(_names(sources)), target=target, settings=settings
+        data=data.resolve(), sources=tuple(split_names(sources)), target=target, settings=settings
     )
-    resolved.check()  # before TensorFlow is imported, which takes some seconds
+    joined = _join_cluster(strategy)
+    # Without a cluster TensorFlow is still to be imported, which takes some seconds.
+    resolved.check()
     resolved.check_data()
-    return Run(workdir, resolved, rebuild=rebuild, strategy=_join_cluster(strategy))
+    return Run(workdir, resolved, rebuild=rebuild, strategy=joined)
 
 
 @contextmanager
@@ -368,10 +371,6 @@ def _join_cluster(name: Strategy) -> tf.distribute.Strategy | None:
 
     serve_task(name.value)
     return build_strategy(name.value)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _print_results(report: dict[str, object], target: str, workdir: Path) -> None:

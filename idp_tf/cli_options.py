@@ -88,3 +88,8 @@ StrategyOption = Annotated[
         "step, on TF_CONFIG's machines; or on them each at its pace, tables on parameter servers."
     ),
 ]
+
+
+def split_names(text: str) -> list[str]:
+    """The names that an option lists with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
