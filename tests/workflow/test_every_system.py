@@ -95,8 +95,8 @@ def test_each_is_reused(world: Path, workdir: Path, tiny_bert: Path) -> None:
     assert stages and all(stage["reused"] for stage in stages)
 
 
-EXPORTED = ["bert4rec", "unisrec-id-t", "recformer", IDP_INNER]
 # The contract exports each kind of model; here are those that lie elsewhere or read more.
+EXPORTED = ["bert4rec", "unisrec-id-t", "recformer", IDP_INNER]
 EXPORTED_TOO = ["gru4rec", "fdsa", "dacdr", "peterrec", "sasrec-ex"]
 
 
